@@ -1,0 +1,1 @@
+"""One module an agent: how it is recognised, read, ended and resumed."""

@@ -1,0 +1,1 @@
+"""What musterd knows and how it decides: values in, values out."""

@@ -1,0 +1,1 @@
+"""musterctl, the command line; it talks over the bus only."""

@@ -1,0 +1,1 @@
+"""The eyes and hands of one user."""
