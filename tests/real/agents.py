@@ -1,0 +1,366 @@
+"""Runs a real agent program as a user would: in a terminal, with a home of its own, on a model on loopback.
+
+    with Lab(tmp_path) as lab:
+        pane = lab.start(AGENTS["pi"])
+        pane.submit("hello MOCK:sleep=5")
+        pane.wait_for(r"MOCK-DONE")
+
+Every agent gets an empty environment, dummy keys and a tmux server of its own; as root also a network
+namespace in which there is nothing but loopback. Whatever still runs at the end is killed by its pid.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self, TypeVar
+
+from . import install
+
+HERE = Path(__file__).parent
+RECORD = HERE / "hooks" / "record.py"
+
+Found = TypeVar("Found")
+
+
+class Overdue(AssertionError):
+    """What should have happened did not, in time."""
+
+
+def until(look: Callable[[], Found | None], seconds: float, what: str) -> Found:
+    """The first truthy thing `look` sees. A foreign program's screen tells nobody that it changed: look often."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise Overdue(f"{what}: not within {seconds:g} s")
+        time.sleep(0.05)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """How one agent program is run. `{url}` in a value is the model's."""
+
+    key: str  # in install.PACKAGES
+    command: str
+    ready: str  # on the screen once it takes input
+    configure: Callable[["Home"], None]
+    resume: tuple[str, ...]  # `{id}` is the session's
+    quit: tuple[str, ...]  # keys
+    transcripts: str  # pattern below HOME
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = field(default_factory=dict)
+    asking: tuple[str, ...] | None = None  # arguments with which it asks before it runs `touch`
+    ask: str = "please MOCK:sh=touch asked"
+    node: bool = False  # wants the newer Node
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What a configuration is written from."""
+
+    path: Path
+    project: Path
+    url: str
+    log: Path
+
+    def hook(self, event: str) -> str:
+        return f"{RECORD} {self.log} {event}"
+
+    def write(self, name: str, content: str | dict[str, object]) -> None:
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content if isinstance(content, str) else json.dumps(content, indent=1) + "\n")
+
+
+def configure_pi(home: Home) -> None:
+    provider = {
+        "baseUrl": f"{home.url}/v1", "api": "openai-completions", "apiKey": "dummy",
+        "compat": {"supportsDeveloperRole": False, "supportsReasoningEffort": False},
+        "models": [{"id": "mock-model", "contextWindow": 128000, "maxTokens": 8192}],
+    }  # fmt: skip
+    home.write(".pi/agent/models.json", {"providers": {"mock": provider}})
+    chosen = {"defaultProvider": "mock", "defaultModel": "mock-model", "enableInstallTelemetry": False}
+    home.write(".pi/agent/settings.json", {**chosen, "defaultProjectTrust": "always"})
+    home.write(".pi/agent/extensions/record.ts", (HERE / "hooks/pi.ts").read_text())
+
+
+CODEX_EVENTS = (
+    "SessionStart", "SessionEnd", "UserPromptSubmit", "PreToolUse", "PostToolUse", "PermissionRequest",
+    "PreCompact", "PostCompact", "SubagentStart", "SubagentStop", "Stop", "Interrupt",
+)  # fmt: skip
+
+CODEX_CONFIG = """
+model = "mock-model"
+model_provider = "mock"
+approval_policy = "on-request"
+sandbox_mode = "danger-full-access"
+check_for_update_on_startup = false
+
+[model_providers.mock]
+name = "mock"
+base_url = "{url}/v1"
+wire_api = "responses"
+env_key = "MOCK_API_KEY"
+request_max_retries = 0
+stream_max_retries = 0
+
+[analytics]
+enabled = false
+
+# Each of these would look for a server of its maker's at start.
+[features]
+daemon_auto_start = false
+plugins = false
+remote_plugin = false
+apps = false
+
+[projects."{project}"]
+trust_level = "trusted"
+"""
+
+
+def configure_codex(home: Home) -> None:
+    home.write(".codex/config.toml", CODEX_CONFIG.format(url=home.url, project=home.project))
+    home.write(".codex/hooks.json", {"hooks": command_hooks(home, CODEX_EVENTS, timeout=10)})
+
+
+def configure_opencode(home: Home) -> None:
+    model = {"name": "Mock Model", "limit": {"context": 128000, "output": 8192}}
+    provider = {
+        "npm": "@ai-sdk/openai-compatible", "name": "Mock",
+        "options": {"baseURL": f"{home.url}/v1", "apiKey": "dummy"}, "models": {"mock-model": model},
+    }  # fmt: skip
+    home.write(".config/opencode/opencode.json", {
+        "autoupdate": False, "share": "disabled",
+        "enabled_providers": ["mock"], "provider": {"mock": provider},
+        "model": "mock/mock-model", "small_model": "mock/mock-model",
+        "permission": {"bash": {"*": "allow", "touch *": "ask"}, "edit": "allow"},
+    })  # fmt: skip
+    home.write(".config/opencode/plugins/record.js", (HERE / "hooks/opencode.js").read_text())
+
+
+GEMINI_EVENTS = (
+    "SessionStart", "SessionEnd", "BeforeAgent", "AfterAgent", "BeforeTool", "AfterTool", "Notification",
+    "PreCompress",
+)  # fmt: skip
+
+
+def configure_gemini(home: Home) -> None:
+    home.write(".gemini/settings.json", {
+        "security": {"auth": {"selectedType": "gemini-api-key"}, "folderTrust": {"enabled": False}},
+        # Its clean-up at start deletes sessions that were resumed.
+        "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False,
+                    "sessionRetention": {"enabled": False}},
+        "privacy": {"usageStatisticsEnabled": False}, "telemetry": {"enabled": False},
+        "hooks": command_hooks(home, GEMINI_EVENTS, timeout=5000),
+    })  # fmt: skip
+
+
+def command_hooks(home: Home, events: tuple[str, ...], timeout: int) -> dict[str, object]:
+    """`timeout` in the agent's unit: seconds for codex, milliseconds for gemini."""
+    return {
+        event: [{"hooks": [{"type": "command", "command": home.hook(event), "timeout": timeout}]}]
+        for event in events
+    }
+
+
+PI = Agent(
+    "pi", "pi", r"/128k", configure_pi, resume=("--session", "{id}"), quit=("C-d",),
+    transcripts=".pi/agent/sessions/*/*.jsonl", env={"PI_OFFLINE": "1"}, node=True,
+)  # fmt: skip
+
+AGENTS = {
+    "pi": PI,
+    "pi-old": Agent("pi-old", "pi", PI.ready, configure_pi, PI.resume, PI.quit, PI.transcripts, env=PI.env),
+    "codex": Agent(
+        "codex", "codex", r"Ask Codex to do anything", configure_codex,
+        resume=("resume", "{id}", "--dangerously-bypass-hook-trust"), quit=("C-c", "C-c"),
+        transcripts=".codex/sessions/*/*/*/*.jsonl", args=("--dangerously-bypass-hook-trust",),
+        env={"MOCK_API_KEY": "dummy"},
+        asking=("--dangerously-bypass-hook-trust", "--sandbox", "workspace-write"),
+        ask="please MOCK:escalate MOCK:sh=touch asked",
+    ),
+    "opencode": Agent(
+        "opencode", "opencode", r"ctrl\+p commands", configure_opencode, resume=("--session", "{id}"),
+        quit=("C-c", "C-c"), transcripts=".local/share/opencode/opencode.db", asking=(),
+        env={
+            "OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1",
+            "OPENCODE_DISABLE_LSP_DOWNLOAD": "1",
+            # Its built-in npm client would try for 70 s before anything is drawn.
+            "npm_config_offline": "true", "npm_config_fetch_retries": "0",
+        },
+    ),
+    "gemini": Agent(
+        "gemini", "gemini", r"Type your message", configure_gemini,
+        resume=("--approval-mode=yolo", "--resume", "{id}"), quit=("C-c", "C-c"),
+        transcripts=".gemini/tmp/*/chats/*.jsonl", args=("--approval-mode=yolo",),
+        env={
+            "GEMINI_API_KEY": "dummy", "GOOGLE_GEMINI_BASE_URL": "{url}",
+            "GEMINI_CLI_TRUST_WORKSPACE": "true",
+        },
+        asking=("--approval-mode=default",),
+    ),
+}  # fmt: skip
+
+
+class Lab:
+    """One model server and one tmux server, both in one network namespace, and the homes of the agents."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.home = work / "home"
+        self.project = self.home / "project"
+        self.hook_log = work / "hooks.jsonl"
+        self.model_log = work / "model.jsonl"
+        self.socket = work / "tmux"
+        self._names = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        for directory in (self.project, self.work / "tmp"):
+            directory.mkdir(parents=True)
+        subprocess.run(["git", "init", "-q", str(self.project)], check=True, env=self._env())
+        self.hook_log.touch()
+        port_file = self.work / "port"
+        self.model = self._stack.enter_context(subprocess.Popen(
+            [*_alone(), sys.executable, str(HERE / "model.py"), str(port_file), str(self.model_log)],
+            env=self._env(),
+        ))  # fmt: skip
+        self._stack.callback(self.model.kill)
+        port = until(lambda: port_file.exists() and port_file.read_text(), 20, "the model listens")
+        self.url = f"http://127.0.0.1:{port}"
+        self.tmux("new-session", "-d", "-s", "keeper", "sleep", "infinity")
+        self.tmux("set-option", "-g", "default-shell", "/bin/bash")
+        self._stack.callback(self._end)
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._stack.close()
+
+    def start(self, agent: Agent, *args: str, wait: bool = True) -> "Pane":
+        """Types its command into a shell in a pane of its own, and waits for its prompt."""
+        home = Home(self.home, self.project, self.url, self.hook_log)
+        if not (self.home / f".configured-{agent.key}").exists():
+            agent.configure(home)
+            home.write(f".configured-{agent.key}", "")
+        pane = self.shell(agent)
+        pane.submit(shlex.join([agent.command, *(args or agent.args)]))
+        if wait:
+            pane.wait_for(agent.ready, 60)
+        return pane
+
+    def shell(self, agent: Agent) -> "Pane":
+        self._names += 1
+        name = f"{agent.key}-{self._names}"
+        env = {key: value.format(url=self.url) for key, value in agent.env.items()}
+        path = [str(install.bin_dir("node"))] * agent.node + [str(install.bin_dir(agent.key)), os.defpath]
+        env["PATH"] = ":".join(path)
+        # Not with tmux's -e: the PATH of the calling client would win.
+        shell = ("env", *(f"{key}={value}" for key, value in env.items()), "bash", "--norc", "--noprofile")
+        self.tmux("new-session", "-d", "-s", name, "-x", "110", "-y", "36", "-c", str(self.project), *shell)
+        return Pane(self, name)
+
+    def tmux(self, *arguments: str) -> str:
+        first = not self.socket.exists() and not os.getuid()
+        enter = ["nsenter", f"--net=/proc/{self.model.pid}/ns/net"] if first else []
+        command = [*enter, "tmux", "-S", str(self.socket), "-f", "/dev/null", *arguments]
+        return subprocess.run(command, env=self._env(), capture_output=True, text=True, check=True).stdout
+
+    def hooks(self, since: int = 0) -> list[dict[str, object]]:
+        return [json.loads(line) for line in self.hook_log.read_text().splitlines()[since:]]
+
+    def transcript(self, agent: Agent) -> Path:
+        return max(self.home.glob(agent.transcripts), key=lambda file: file.stat().st_mtime)
+
+    def _env(self) -> dict[str, str]:
+        return {
+            "HOME": str(self.home), "PATH": os.defpath, "TERM": "xterm-256color", "LANG": "C.UTF-8",
+            "USER": "user", "SHELL": "/bin/bash", "TMPDIR": str(self.work / "tmp"),
+            "MUSTERD_RECORD": str(RECORD), "MUSTERD_RECORD_LOG": str(self.hook_log),
+        }  # fmt: skip
+
+    def _end(self) -> None:
+        left = [pid for pid in inhabitants(self.model.pid) if pid != self.model.pid]
+        with suppress(subprocess.CalledProcessError):
+            self.tmux("kill-server")
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    lab: Lab
+    name: str
+
+    @property
+    def shell_pid(self) -> int:
+        return int(self.show("#{pane_pid}"))
+
+    def show(self, form: str) -> str:
+        return self.lab.tmux("display-message", "-p", "-t", self.name, form).strip()
+
+    def screen(self, *options: str) -> str:
+        return self.lab.tmux("capture-pane", "-p", *options, "-t", self.name)
+
+    def press(self, *keys: str) -> None:
+        self.lab.tmux("send-keys", "-t", self.name, *keys)
+
+    def type(self, text: str) -> None:
+        """Waits for the echo: some agents take text and Enter in one burst for a paste."""
+        self.lab.tmux("send-keys", "-t", self.name, "-l", text)
+        self.wait_for(re.escape(text[-20:]), 20)
+        time.sleep(0.4)  # and for their burst timers, which nothing announces
+
+    def submit(self, text: str) -> None:
+        self.type(text)
+        self.press("Enter")
+
+    def wait_for(self, pattern: str, seconds: float = 30) -> str:
+        try:
+            until(lambda: re.search(pattern, self.screen(), re.MULTILINE), seconds, f"{pattern!r}")
+        except Overdue as overdue:
+            raise Overdue(f"{overdue}, which shows:\n{self.screen()}") from None
+        return self.screen()
+
+    def processes(self) -> list[int]:
+        """All below the pane's shell, parents first."""
+        return descendants(self.shell_pid)
+
+
+def descendants(pid: int) -> list[int]:
+    found: list[int] = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, task.read_text().split()):
+                found += [child, *descendants(child)]
+    return found
+
+
+def inhabitants(pid: int) -> list[int]:
+    """Everything that runs in the lab: what left its process tree is still in its network namespace."""
+    if os.getuid():
+        return []
+    space = os.readlink(f"/proc/{pid}/ns/net")
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):
+            if entry.name.isdigit() and int(entry.name) > 1 and os.readlink(entry / "ns/net") == space:
+                found.append(int(entry.name))
+    return found
+
+
+def _alone() -> list[str]:
+    if os.getuid() or not shutil.which("unshare"):
+        return []
+    return ["unshare", "--net", "--", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
