@@ -1,0 +1,285 @@
+"""The configuration: one table of sections, keys, defaults and help, and the parser that reads all of it.
+
+Each field below is a row. The manual page and the example file are checked against them.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TypeVar
+
+T = TypeVar("T")
+Parser = Callable[[object], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """One thing wrong in one file, with the line where it stands (0 if it could not be told)."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file}: {self.text}"
+
+
+# Parsers of single values: TOML in, ours out, ValueError with what was expected.
+
+_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|sec|min|m|h|hr|d|day|days|w|week|weeks)?")
+_SPAN_UNITS = {
+    **dict.fromkeys(("s", "sec"), 1.0),
+    **dict.fromkeys(("min", "m"), 60.0),
+    **dict.fromkeys(("h", "hr"), 3600.0),
+    **dict.fromkeys(("d", "day", "days"), 86400.0),
+    **dict.fromkeys(("w", "week", "weeks"), 604800.0),
+    "ms": 1e-3,
+    "us": 1e-6,
+}
+
+
+def span(value: object) -> float:
+    """Seconds from a number, or from a text as systemd.time(7) takes it: "90s", "1h 30min"."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:
+        return float(value)
+    if isinstance(value, str) and value.strip():
+        parts = list(_SPAN.finditer(value))
+        if parts and not _SPAN.sub("", value).strip():
+            return sum(float(part[1]) * _SPAN_UNITS[part[2] or "s"] for part in parts)
+    raise ValueError(f"{value!r} is not a time span such as 90 or '10min'")
+
+
+def percent(value: object) -> float:
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100:
+        return float(value)
+    raise ValueError(f"{value!r} is not a number from 0 to 100")
+
+
+def count(value: object) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
+        return value
+    raise ValueError(f"{value!r} is not a whole number from 0 to 1000000")
+
+
+_SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
+
+
+def size(value: object) -> int:
+    """Bytes from a number, or from a text such as "64M"."""
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**50:
+        return value
+    match = re.fullmatch(r"(\d{1,12})([KMG]?)", value) if isinstance(value, str) else None
+    if not match:
+        raise ValueError(f"{value!r} is not a size such as 67108864 or '64M'")
+    return int(match[1]) * _SIZE_UNITS[match[2]]
+
+
+def flag(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError(f"{value!r} is not true or false")
+
+
+def path(value: object) -> str:
+    if isinstance(value, str) and value.startswith("/") and "\0" not in value:
+        return value
+    raise ValueError(f"{value!r} is not an absolute path")
+
+
+def words(value: object) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(word, str) for word in value):
+        return tuple(value)
+    raise ValueError(f"{value!r} is not a list of texts")
+
+
+def globs(value: object) -> tuple[str, ...]:
+    patterns = words(value)
+    for pattern in patterns:
+        if pattern.partition(":")[0] not in ("title", "cwd", "agent") or ":" not in pattern:
+            raise ValueError(f"{pattern!r} does not begin with 'title:', 'cwd:' or 'agent:'")
+    return patterns
+
+
+def one_of(*choices: str) -> Parser[str]:
+    def parse(value: object) -> str:
+        if isinstance(value, str) and value in choices:
+            return value
+        raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
+
+    return parse
+
+
+def _option(default: T, parse: Parser[T], text: str) -> T:
+    return field(default=default, metadata={"parse": parse, "help": text})
+
+
+@dataclass(frozen=True, slots=True)
+class PressureConfig:
+    psi_path: str = _option(
+        "/proc/pressure/memory",
+        path,
+        "Pressure file to follow. A plain file of the same format is read once a second.",
+    )
+    meminfo_path: str = _option("/proc/meminfo", path, "Where total and available memory are read.")
+    elevated_some: float = _option(
+        10.0, percent, "Tier elevated from this 'some avg10' on, per cent of time."
+    )
+    elevated_available: float = _option(10.0, percent, "... or with no more than this per cent available.")
+    critical_full: float = _option(
+        10.0, percent, "Tier critical from this 'full avg10' on, per cent of time."
+    )
+    critical_available: float = _option(5.0, percent, "... or with no more than this per cent available.")
+    dwell: float = _option(30.0, span, "How long pressure must stay lower before the tier falls.")
+
+
+@dataclass(frozen=True, slots=True)
+class ReaperConfig:
+    min_age: float = _option(
+        600.0, span, "Younger sessions, and those resumed less than that ago, are kept."
+    )
+    quiet_elevated: float = _option(1800.0, span, "Quiet time that the tiers normal and elevated ask for.")
+    quiet_critical: float = _option(600.0, span, "Quiet time that the tier critical asks for.")
+    recent_user: float = _option(
+        900.0, span, "A terminal with a key stroke more recent than that is in use."
+    )
+    grace: float = _option(30.0, span, "Between the two looks, and between announcement and end.")
+    inhibit_delay_max: float = _option(5.0, span, "How long a delay inhibitor can hold an end up.")
+    post_action_delay: float = _option(15.0, span, "Pause after each reap: averages of pressure lag behind.")
+    budget_per_hour: int = _option(6, count, "Reaps in one hour at the most.")
+    leftovers: str = _option(
+        "report", one_of("report", "end"), "What to do with processes of dead sessions."
+    )
+    worktree_policy: str = _option(
+        "note", one_of("note", "keep"), "Whether uncommitted work keeps a session."
+    )
+    protect: tuple[str, ...] = _option(
+        (), globs, "Sessions never reaped: 'title:', 'cwd:' or 'agent:' + glob."
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StopGateConfig:
+    hook_timeout: float = _option(1.5, span, "An agent's hook waits for an answer no longer than that.")
+    check_command: tuple[str, ...] = _option(
+        (), words, "The operator's own check, run as the session's user."
+    )
+    check_timeout: float = _option(1.0, span, "A check that takes longer counts as passed.")
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveryConfig:
+    enabled: bool = _option(True, flag, "Find agents that nobody registered.")
+    interval: float = _option(30.0, span, "Between two sweeps where no event tells of a new agent.")
+
+
+@dataclass(frozen=True, slots=True)
+class EventsConfig:
+    keep: float = _option(2592000.0, span, "Age at which events, and ended sessions, are forgotten.")
+    max_size: int = _option(64 * 2**20, size, "Size of the event log in bytes at the most.")
+
+
+@dataclass(frozen=True, slots=True)
+class LimitsConfig:
+    sessions_per_user: int = _option(200, count, "Live sessions of one user at the most.")
+    sessions: int = _option(10000, count, "Live sessions in all.")
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    pressure: PressureConfig = field(default_factory=PressureConfig)
+    reaper: ReaperConfig = field(default_factory=ReaperConfig)
+    stop_gate: StopGateConfig = field(default_factory=StopGateConfig)
+    discovery: DiscoveryConfig = field(default_factory=DiscoveryConfig)
+    events: EventsConfig = field(default_factory=EventsConfig)
+    limits: LimitsConfig = field(default_factory=LimitsConfig)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A row of the table, for the manual page, the example file and `musterctl doctor`."""
+
+    section: str
+    key: str
+    default: object
+    help: str
+
+
+def options() -> list[Option]:
+    config = Config()
+    return [
+        Option(_toml_name(section.name), _toml_name(row.name), row.default, row.metadata["help"])
+        for section in fields(config)
+        for row in fields(getattr(config, section.name))
+    ]
+
+
+def parse_config(files: Mapping[str, str]) -> tuple[Config, list[Mistake]]:
+    """Texts by file name, later ones win key by key -> the configuration, and all mistakes in all files.
+
+    A bad value leaves the value that an earlier file or the default gave.
+    """
+    mistakes: list[Mistake] = []
+    values: dict[str, dict[str, object]] = {}
+    for file, text in files.items():
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as exc:
+            match = re.search(r"\(at line (\d+)", str(exc))
+            mistakes.append(Mistake(file, int(match[1]) if match else 0, f"not TOML: {exc}"))
+            continue
+        mistakes += _read_document(file, text, document, values)
+    sections = {
+        section.name: type(getattr(Config(), section.name))(**values.get(section.name, {}))
+        for section in fields(Config)
+    }
+    return Config(**sections), mistakes
+
+
+def _read_document(
+    file: str, text: str, document: Mapping[str, object], values: dict[str, dict[str, object]]
+) -> list[Mistake]:
+    mistakes: list[Mistake] = []
+    known = {_toml_name(section.name): getattr(Config(), section.name) for section in fields(Config)}
+    for name, table in document.items():
+        if name not in known:
+            mistakes.append(Mistake(file, _line_of(text, name), f"unknown section '{name}', ignoring"))
+            continue
+        if not isinstance(table, dict):
+            mistakes.append(Mistake(file, _line_of(text, name), f"'{name}' is not a section, ignoring"))
+            continue
+        rows = {_toml_name(row.name): row for row in fields(known[name])}
+        for key, value in table.items():
+            line = _line_of(text, key, name)
+            if key not in rows:
+                mistakes.append(Mistake(file, line, f"unknown key '{key}' in [{name}], ignoring"))
+                continue
+            try:
+                parsed = rows[key].metadata["parse"](value)
+            except ValueError as exc:
+                mistakes.append(Mistake(file, line, f"{key}: {exc}, ignoring"))
+                continue
+            values.setdefault(_field_name(name), {})[rows[key].name] = parsed
+    return mistakes
+
+
+def _toml_name(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _field_name(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _line_of(text: str, key: str, section: str = "") -> int:
+    """The line where `key` of `section` is set: tomllib tells no positions."""
+    current = ""
+    for number, line in enumerate(text.splitlines(), start=1):
+        header = re.match(r"\s*\[\s*([^\]]+?)\s*\]", line)
+        if header:
+            current = header[1].strip("\"'")
+            if current == key and not section:
+                return number
+        elif current == section and re.match(rf"\s*[\"']?{re.escape(key)}[\"']?\s*[.=]", line):
+            return number
+    return 0

@@ -1,0 +1,99 @@
+"""What one look at a session found. Whatever could not be found out is `Unknown`, with the reason."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from musterd.core.session import PidRef
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The process behind the leader's pid as it is now."""
+
+    process: PidRef
+    uid: int
+    executable: str
+    agent_session_id: str = ""  # by the agent's own status or lock; "" where it publishes none
+
+
+class NativeState(StrEnum):
+    IDLE = "idle"
+    BUSY = "busy"
+    SHELL = "shell"  # Claude Code: a shell or background task still runs; not idle
+    WAITING = "waiting"
+
+
+@dataclass(frozen=True, slots=True)
+class Native:
+    """The agent's own published status."""
+
+    state: NativeState
+    agent_session_id: str = ""
+    at: int = 0  # when the agent last changed it, 0 where it does not say
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """The agent's record of the conversation."""
+
+    device: int
+    inode: int
+    size: int
+    mtime: int  # realtime µs
+    is_complete: bool  # it parses to its last line
+
+
+@dataclass(frozen=True, slots=True)
+class Screen:
+    """The look of the terminal: only ever a veto."""
+
+    digest: str
+    has_dialog: bool = False
+    has_draft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    process: PidRef
+    name: str
+    start_usec: int
+    cpu_usec: int
+    is_helper: bool  # on its adapter's list of programs that sit beside an agent, idle or not
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Who looks at the terminal. last_input is the newest key stroke, realtime µs, 0 for never."""
+
+    attached: bool
+    last_input: int
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What the whole tree costs."""
+
+    memory: int = 0  # bytes resident, shared pages divided among their users where the kernel tells
+    private: int = 0  # bytes that ending it surely frees
+    cpu_usec: int = 0
+    tasks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One look. None means that the agent has no such thing; Unknown, that it could not be read."""
+
+    at: int
+    identity: Identity | Unknown
+    native: Native | Unknown | None
+    transcript: Transcript | Unknown | None
+    screen: Screen | Unknown | None
+    children: tuple[Child, ...] | Unknown
+    presence: Presence | Unknown
+    worktree: str | Unknown | None = None  # uncommitted work, in a few words; "" is clean, None not asked
+    usage: Usage = Usage()

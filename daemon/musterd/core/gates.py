@@ -1,0 +1,329 @@
+"""The gates: each a reason to keep a session. A gate answers pass, keep, or unknown, which keeps, too.
+
+Order matters: the first gate that does not pass is what the user is told. `CASE_GATES` are about one
+session; a session that only `WORLD_GATES` hold is eligible.
+"""
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+from musterd.core.case import Case, Finding, Mode, Outcome, World
+from musterd.core.config import ReaperConfig
+from musterd.core.evidence import Child, NativeState, Unknown
+from musterd.core.inhibitor import What, blocking
+from musterd.core.pressure import Tier
+from musterd.core.session import Session, State
+from musterd.core.units import USEC_PER_SEC, span
+
+_HOUR = 3600 * USEC_PER_SEC
+
+# A helper may tick over between two looks (time-outs, keep-alives), but needs less of one core than this.
+HELPER_CPU_SHARE = 0.02
+
+# Programs there this soon after the agent, before its first turn, are its furniture (MCP servers and such).
+BASELINE_USEC = 30 * USEC_PER_SEC
+
+
+def _pass(evidence: str, at: int = 0) -> Finding:
+    return Finding(Outcome.PASS, evidence, at)
+
+
+def _keep(evidence: str, at: int = 0) -> Finding:
+    return Finding(Outcome.KEEP, evidence, at)
+
+
+def _unknown(evidence: str, at: int = 0) -> Finding:
+    return Finding(Outcome.UNKNOWN, evidence, at)
+
+
+# Gates about the session
+
+
+def protected(case: Case) -> Finding:
+    if case.session.protected:
+        return _keep("pinned by its user")
+    if case.is_ours:
+        return _keep("the daemon itself runs in it")
+    pattern = next((p for p in case.config.protect if _matches(p, case.session)), None)
+    return _keep(f"configured: '{pattern}'") if pattern else _pass("not protected")
+
+
+def _matches(pattern: str, session: Session) -> bool:
+    field_name, _, glob = pattern.partition(":")
+    text = {"title": session.title, "cwd": session.cwd, "agent": session.agent.value}[field_name]
+    return fnmatchcase(text, glob)
+
+
+def inhibited(case: Case) -> Finding:
+    held = blocking(case.inhibitors, What.REAP, case.session)
+    if held:
+        return _keep(f"inhibited by '{held[0].who}': {held[0].why}")
+    return _pass("no block inhibitor")
+
+
+def identity(case: Case) -> Finding:
+    session, seen = case.session, case.look.identity
+    if session.leader is None:
+        return _unknown("its leader is on another host")
+    if isinstance(seen, Unknown):
+        return _unknown(seen.why)
+    if not seen.process.is_same(session.leader):
+        return _keep(f"process {session.leader.pid} is another one now")
+    if seen.uid != session.uid:
+        return _keep(f"its process runs as user {seen.uid}, not {session.uid}")
+    if seen.executable != session.executable:
+        return _keep(f"its process runs '{seen.executable}' now")
+    if not session.agent_session_id:
+        return _unknown("its agent session id is not known")
+    if seen.agent_session_id and seen.agent_session_id != session.agent_session_id:
+        return _keep(f"the agent itself says that its session is '{seen.agent_session_id}'")
+    return _pass(f"process {session.leader.pid}, started at tick {session.leader.start_ticks}", case.look.at)
+
+
+def unsupported(case: Case) -> Finding:
+    if case.unsupported:
+        return _keep(case.unsupported)
+    return _pass(f"{case.session.agent} {case.session.version} is one that can prove idleness")
+
+
+def young(case: Case) -> Finding:
+    session = case.session
+    born = max(session.started_usec, session.resumed_usec)
+    age = case.now - born
+    if age < 0 or not born:
+        return _unknown("its age cannot be told: the clock was set")
+    if age < case.config.min_age * USEC_PER_SEC:
+        return _keep(f"{span(age)} old, less than {span(case.config.min_age * USEC_PER_SEC)}", born)
+    return _pass(f"{span(age)} old", born)
+
+
+def recovery(case: Case) -> Finding:
+    turn = case.session.turn
+    if turn.recovering:
+        return _keep("a compaction or retry is in flight", turn.recovering)
+    return _pass("no compaction or retry in flight", turn.heard)
+
+
+def waiting(case: Case) -> Finding:
+    turn, native = case.session.turn, case.look.native
+    if turn.waiting:
+        return _keep("it waits for an answer", turn.waiting)
+    if not isinstance(native, Unknown) and native and native.state is NativeState.WAITING:
+        return _keep("its own status says that it waits", native.at)
+    return _pass("nothing is asked", turn.heard)
+
+
+def turn(case: Case) -> Finding:
+    said = case.session.turn
+    if not said.settled:
+        return _unknown("it has not said yet that a turn ended", said.heard)
+    if said.is_working or not said.is_settled:
+        return _keep("work began after the last end of a turn", said.started)
+    if case.session.state not in (State.IDLE, State.WAITING):
+        return _keep(f"its state is {case.session.state}", said.heard)
+    return _pass("it said that its turn ended", said.settled)
+
+
+def native(case: Case) -> Finding:
+    status = case.look.native
+    if status is None:
+        return _pass("this agent publishes no status")
+    if isinstance(status, Unknown):
+        return _unknown(status.why)
+    if status.state is not NativeState.IDLE:
+        return _keep(f"its own status is {status.state}", status.at)
+    return _pass("its own status is idle", status.at or case.look.at)
+
+
+def pending(case: Case) -> Finding:
+    background = case.session.turn.pending
+    if background:
+        return _keep(f"background work: {', '.join(background)}", case.session.turn.heard)
+    if case.claims:
+        return _keep(f"claim not done: {', '.join(case.claims)}")
+    screen = case.look.screen
+    if screen and not isinstance(screen, Unknown) and screen.has_draft:
+        return _keep("text is typed but not sent", case.look.at)
+    return _pass("nothing queued, no claim, no draft", case.session.turn.heard)
+
+
+def subagent(case: Case) -> Finding:
+    active = case.session.turn.subagents
+    if active:
+        return _keep(f"{len(active)} subagents are active", case.session.turn.heard)
+    return _pass("no subagent is active", case.session.turn.heard)
+
+
+def children(case: Case) -> Finding:
+    seen = case.look.children
+    if isinstance(seen, Unknown):
+        return _unknown(seen.why)
+    strangers = [c for c in seen if not _is_helper(c, case.session)]
+    if strangers:
+        names = ", ".join(f"{c.name} ({c.process.pid})" for c in strangers[:5])
+        return _keep(f"children that may be work: {names}", max(c.start_usec for c in strangers))
+    if seen and (case.earlier is None or isinstance(case.earlier.children, Unknown)):
+        return _unknown("its helpers were looked at only once")
+    busy = [c for c in seen if _cpu_share(c, case) > HELPER_CPU_SHARE]
+    if busy:
+        return _keep(f"helper {busy[0].name} ({busy[0].process.pid}) is at work", case.look.at)
+    return _pass(f"{len(seen)} quiet helpers" if seen else "no children", case.look.at)
+
+
+def _is_helper(child: Child, session: Session) -> bool:
+    """On the adapter's list; or there before the first turn of a session that was watched from its start."""
+    if child.is_helper:
+        return True
+    watched_from_start = session.created_usec - session.started_usec < BASELINE_USEC
+    first_turn = session.turn.first or session.created_usec
+    return watched_from_start and child.start_usec < min(first_turn, session.started_usec + BASELINE_USEC)
+
+
+def _cpu_share(child: Child, case: Case) -> float:
+    """Of one core, between the two looks. A helper that was not there before is counted from its start."""
+    assert case.earlier is not None
+    assert not isinstance(case.earlier.children, Unknown)
+    before = next((c for c in case.earlier.children if c.process.is_same(child.process)), None)
+    since = case.earlier.at if before else child.start_usec
+    elapsed = max(case.look.at - since, 1)
+    return (child.cpu_usec - (before.cpu_usec if before else 0)) / elapsed
+
+
+def transcript(case: Case) -> Finding:
+    seen = case.look.transcript
+    if seen is None:
+        return _unknown("its transcript is not known")
+    if isinstance(seen, Unknown):
+        return _unknown(seen.why)
+    if not seen.is_complete:
+        return _keep("its transcript does not parse to the last line", seen.mtime)
+    before = case.earlier.transcript if case.earlier else None
+    if before is None or isinstance(before, Unknown):
+        return _unknown("its transcript was looked at only once", seen.mtime)
+    if (before.device, before.inode, before.size) != (seen.device, seen.inode, seen.size):
+        return _keep(f"its transcript changed from {before.size} to {seen.size} bytes", seen.mtime)
+    return _pass(f"{seen.size} bytes, unchanged between two looks", seen.mtime)
+
+
+def screen(case: Case) -> Finding:
+    seen = case.look.screen
+    if seen is None or isinstance(seen, Unknown):
+        why = seen.why if seen else "it has no terminal that can be read"
+        has_native = case.look.native is not None and not isinstance(case.look.native, Unknown)
+        return (
+            _pass(f"not readable ({why}), but it has a status of its own") if has_native else _unknown(why)
+        )
+    if seen.has_dialog:
+        return _keep("a dialog is open", case.look.at)
+    before = case.earlier.screen if case.earlier else None
+    if before is None or isinstance(before, Unknown):
+        return _unknown("its screen was looked at only once", case.look.at)
+    if before.digest != seen.digest:
+        return _keep("its screen changed between two looks", case.look.at)
+    return _pass("unchanged between two looks", case.look.at)
+
+
+def present(case: Case) -> Finding:
+    seen = case.look.presence
+    if isinstance(seen, Unknown):
+        return _unknown(seen.why)
+    if not seen.attached:
+        return _pass("nobody is attached", case.look.at)
+    ago = case.now - seen.last_input
+    if ago < case.config.recent_user * USEC_PER_SEC:
+        return _keep(f"somebody typed {span(max(ago, 0))} ago", seen.last_input)
+    return _pass(f"attached, but nobody typed for {span(ago)}", seen.last_input)
+
+
+def quiet(case: Case) -> Finding:
+    since = quiet_since(case)
+    asked = case.config.quiet_critical if case.tier is Tier.CRITICAL else case.config.quiet_elevated
+    past = case.now - since
+    if past < 0:
+        return _unknown("something happened in the future: the clock was set", since)
+    if past < asked * USEC_PER_SEC:
+        return _keep(f"quiet for {span(past)}, {span(asked * USEC_PER_SEC)} are asked at {case.tier}", since)
+    return _pass(f"quiet for {span(past)}", since)
+
+
+def quiet_since(case: Case) -> int:
+    """The latest of all that happened in it."""
+    look, session = case.look, case.session
+    times = [session.last_activity_usec, session.resumed_usec, case.clock_stepped]
+    if look.transcript and not isinstance(look.transcript, Unknown):
+        times.append(look.transcript.mtime)
+    if not isinstance(look.presence, Unknown):
+        times.append(look.presence.last_input)
+    if not isinstance(look.children, Unknown):
+        times += [child.start_usec for child in look.children]
+    if look.native and not isinstance(look.native, Unknown):
+        times.append(look.native.at)
+    return max(times)
+
+
+def resumable(case: Case) -> Finding:
+    if not case.session.resume_command:
+        return _keep("there is no way to resume it")
+    if case.twins:
+        return _keep(f"session '{case.twins[0]}' has the same conversation open")
+    return _pass("'" + " ".join(case.session.resume_command) + "'")
+
+
+def worktree(case: Case) -> Finding:
+    state = case.look.worktree
+    if case.config.worktree_policy == "note":
+        return _pass(state if isinstance(state, str) and state else "not a gate by policy")
+    if state is None or isinstance(state, Unknown):
+        return _unknown(state.why if state else "its directory was not looked at")
+    return _keep(state) if state else _pass("no uncommitted work")
+
+
+# Gates about the machine
+
+
+def mode(world: World, _config: ReaperConfig) -> Finding:
+    return _keep("the reaper is off") if world.mode is Mode.OFF else _pass(f"the reaper is {world.mode}")
+
+
+def tier(world: World, _config: ReaperConfig) -> Finding:
+    if world.tier is Tier.NORMAL:
+        return _keep("memory pressure is normal")
+    return _pass(f"memory pressure is {world.tier}")
+
+
+def cooldown(world: World, config: ReaperConfig) -> Finding:
+    past = world.now - world.last_action
+    if world.last_action and past < config.post_action_delay * USEC_PER_SEC:
+        return _keep(f"the last reap was {span(max(past, 0))} ago", world.last_action)
+    spent = sum(1 for at in world.actions if world.now - at < _HOUR)
+    if spent >= config.budget_per_hour:
+        return _keep(f"the budget of {config.budget_per_hour} reaps an hour is spent", world.last_action)
+    return _pass(f"{spent} of {config.budget_per_hour} reaps this hour")
+
+
+CASE_GATES: tuple[tuple[str, Callable[[Case], Finding]], ...] = (
+    ("protected", protected),
+    ("inhibited", inhibited),
+    ("identity", identity),
+    ("unsupported", unsupported),
+    ("young", young),
+    ("recovery", recovery),
+    ("waiting", waiting),
+    ("turn", turn),
+    ("native", native),
+    ("pending", pending),
+    ("subagent", subagent),
+    ("children", children),
+    ("transcript", transcript),
+    ("screen", screen),
+    ("present", present),
+    ("quiet", quiet),
+    ("resumable", resumable),
+    ("worktree", worktree),
+)
+
+WORLD_GATES: tuple[tuple[str, Callable[[World, ReaperConfig], Finding]], ...] = (
+    ("mode", mode),
+    ("tier", tier),
+    ("cooldown", cooldown),
+)

@@ -1,0 +1,33 @@
+"""The reaper's judgement: a session is kept unless every gate passes."""
+
+from collections.abc import Callable, Sequence
+
+from musterd.core.case import Case, Explanation, Finding, Gate, Outcome, Verdict, World
+from musterd.core.gates import CASE_GATES, WORLD_GATES, quiet_since
+
+
+def explain(case: Case, world: World) -> Explanation:
+    """Ask every gate, not only up to the first that keeps."""
+    own = [Gate(name, _ask(gate, case)) for name, gate in CASE_GATES]
+    machine = [Gate(name, gate(world, case.config)) for name, gate in WORLD_GATES]
+    gates = (*own, *machine)
+    kept_by = next((g.name for g in gates if g.finding.outcome is not Outcome.PASS), "")
+    if not kept_by:
+        verdict = Verdict.REAP
+    elif any(g.name == kept_by for g in machine):
+        verdict = Verdict.ELIGIBLE
+    else:
+        verdict = Verdict.KEEP
+    return Explanation(case.session.id, verdict, kept_by, gates)
+
+
+def _ask(gate: Callable[[Case], Finding], case: Case) -> Finding:
+    try:
+        return gate(case)
+    except Exception as exc:  # noqa: BLE001 - a gate that breaks must keep, whatever broke it
+        return Finding(Outcome.UNKNOWN, f"the gate failed: {type(exc).__name__}: {exc}")
+
+
+def rank(cases: Sequence[Case]) -> list[Case]:
+    """Most private memory first; the longest quiet breaks ties. For cases whose verdict is reap."""
+    return sorted(cases, key=lambda case: (-case.look.usage.private, quiet_since(case)))

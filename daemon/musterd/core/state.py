@@ -1,0 +1,133 @@
+"""The text of the state files: sessions and the mode file as TOML, versioned, read strictly."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import TypeVar
+
+import tomli_w
+
+from musterd.core.case import Mode
+from musterd.core.session import Agent, PidRef, Session, SessionId, Source, State
+from musterd.core.turn import Turn
+
+SESSION_VERSION = 1
+MODE_VERSION = 1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Who set a mode, when (realtime µs) and why."""
+
+    by_uid: int = 0
+    at: int = 0
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Modes:
+    """What mode.toml keeps."""
+
+    reaper: Mode = Mode.DRY_RUN
+    reaper_change: Change = field(default_factory=Change)
+    auto_disabled_reason: str = ""
+    actions: tuple[int, ...] = ()  # realtime µs of reaps, or would-be reaps, of the past hour
+
+
+def format_session(session: Session) -> str:
+    table = {key: value for key, value in asdict(session).items() if value not in (None, "", (), 0, False)}
+    table["turn"] = {k: v for k, v in asdict(session.turn).items() if v not in ("", (), 0, frozenset())}
+    if session.turn.subagents:
+        table["turn"]["subagents"] = sorted(session.turn.subagents)
+    return tomli_w.dumps({"version-of-file": SESSION_VERSION, **_plain(table)})
+
+
+def parse_session(text: str) -> Session:
+    """ValueError says what is wrong: not TOML, from the future, a key missing, unknown or mistyped."""
+    table = _versioned(text, SESSION_VERSION)
+    turn = dict(_table(table.pop("turn", {}), "turn"))
+    turn["subagents"] = frozenset(_texts(turn.pop("subagents", []), "subagents"))
+    turn["pending"] = _texts(turn.pop("pending", []), "pending")
+    leader = table.pop("leader", None)
+    for name in ("command", "resume_command", "labels"):
+        table[name] = _texts(table.get(name, []), name)
+    table["agent"] = Agent(str(table.get("agent")))
+    table["state"] = State(str(table.get("state")))
+    table["state_source"] = Source(str(table.get("state_source", Source.NONE)))
+    table["turn"] = _build(Turn, turn)
+    table["leader"] = None if leader is None else _build(PidRef, dict(_table(leader, "leader")))
+    session = _build(Session, table)
+    if not session.id:
+        raise ValueError("the id is missing")
+    return session
+
+
+def format_modes(modes: Modes) -> str:
+    table = asdict(modes)
+    return tomli_w.dumps({"version-of-file": MODE_VERSION, **_plain(table)})
+
+
+def parse_modes(text: str) -> Modes:
+    table = _versioned(text, MODE_VERSION)
+    table["reaper"] = Mode(str(table.get("reaper", Mode.DRY_RUN)))
+    table["reaper_change"] = _build(Change, dict(_table(table.get("reaper_change", {}), "reaper_change")))
+    actions = table.get("actions", [])
+    if not isinstance(actions, list) or not all(isinstance(at, int) for at in actions):
+        raise ValueError("'actions' is not a list of numbers")
+    table["actions"] = tuple(actions)
+    return _build(Modes, table)
+
+
+def _versioned(text: str, known: int) -> dict[str, object]:
+    table: dict[str, object] = tomllib.loads(text)
+    version = table.pop("version-of-file", None)
+    if version != known:
+        raise ValueError(f"version {version!r} of the file is not {known}")
+    return table
+
+
+def _build(kind: type[T], values: Mapping[str, object]) -> T:
+    """A dataclass from a table; every value must have the type of the field's default or annotation."""
+    types = {row.name: row.type for row in fields(kind)}  # type: ignore[arg-type]  # only dataclasses come
+    for name, value in values.items():
+        if name not in types:
+            raise ValueError(f"unknown key '{name}'")
+        expected = types[name]
+        if expected in (int, str, bool, SessionId) and type(value) is not _base(expected):
+            raise ValueError(f"'{name}' has a wrong type")
+    try:
+        return kind(**values)
+    except TypeError as exc:
+        raise ValueError(str(exc)) from None
+
+
+def _base(kind: object) -> object:
+    return str if kind is SessionId else kind
+
+
+def _table(value: object, name: str) -> Mapping[str, object]:
+    if isinstance(value, dict):
+        return value
+    raise ValueError(f"'{name}' is not a table")
+
+
+def _texts(value: object, name: str) -> tuple[str, ...]:
+    if isinstance(value, list) and all(isinstance(text, str) for text in value):
+        return tuple(value)
+    raise ValueError(f"'{name}' is not a list of texts")
+
+
+def _plain(value: object) -> dict[str, object]:
+    """Enums and tuples as TOML knows them; session ids and agents are texts already."""
+    assert isinstance(value, dict)
+    return {key: _plain_value(item) for key, item in value.items()}
+
+
+def _plain_value(value: object) -> object:
+    if isinstance(value, dict):
+        return _plain(value)
+    if isinstance(value, tuple | list | frozenset):
+        return [_plain_value(item) for item in value]
+    return str(value) if isinstance(value, str) else value

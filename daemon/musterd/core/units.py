@@ -1,0 +1,17 @@
+"""Units: microseconds, and time spans as people read them."""
+
+USEC_PER_SEC = 1_000_000
+
+
+def span(usec: float) -> str:
+    """A time span for people, in its two largest units."""
+    seconds = int(usec // USEC_PER_SEC)
+    if seconds < 60:
+        return f"{usec / USEC_PER_SEC:.3g} s" if seconds < 10 else f"{seconds} s"
+    minutes, seconds = divmod(seconds, 60)
+    if minutes < 60:
+        return f"{minutes} min {seconds} s" if seconds else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    return f"{hours // 24} d {hours % 24} h"
