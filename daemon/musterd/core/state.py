@@ -41,12 +41,12 @@ def format_session(session: Session) -> str:
     table["turn"] = {k: v for k, v in asdict(session.turn).items() if v not in ("", (), 0, frozenset())}
     if session.turn.subagents:
         table["turn"]["subagents"] = sorted(session.turn.subagents)
-    return tomli_w.dumps({"version-of-file": SESSION_VERSION, **_plain(table)})
+    return tomli_w.dumps({"version": SESSION_VERSION, "session": _plain(table)})
 
 
 def parse_session(text: str) -> Session:
     """ValueError says what is wrong: not TOML, from the future, a key missing, unknown or mistyped."""
-    table = _versioned(text, SESSION_VERSION)
+    table = _versioned(text, SESSION_VERSION, "session")
     turn = dict(_table(table.pop("turn", {}), "turn"))
     turn["subagents"] = frozenset(_texts(turn.pop("subagents", []), "subagents"))
     turn["pending"] = _texts(turn.pop("pending", []), "pending")
@@ -65,12 +65,11 @@ def parse_session(text: str) -> Session:
 
 
 def format_modes(modes: Modes) -> str:
-    table = asdict(modes)
-    return tomli_w.dumps({"version-of-file": MODE_VERSION, **_plain(table)})
+    return tomli_w.dumps({"version": MODE_VERSION, "modes": _plain(asdict(modes))})
 
 
 def parse_modes(text: str) -> Modes:
-    table = _versioned(text, MODE_VERSION)
+    table = _versioned(text, MODE_VERSION, "modes")
     table["reaper"] = Mode(str(table.get("reaper", Mode.DRY_RUN)))
     table["reaper_change"] = _build(Change, dict(_table(table.get("reaper_change", {}), "reaper_change")))
     actions = table.get("actions", [])
@@ -80,12 +79,11 @@ def parse_modes(text: str) -> Modes:
     return _build(Modes, table)
 
 
-def _versioned(text: str, known: int) -> dict[str, object]:
-    table: dict[str, object] = tomllib.loads(text)
-    version = table.pop("version-of-file", None)
-    if version != known:
-        raise ValueError(f"version {version!r} of the file is not {known}")
-    return table
+def _versioned(text: str, known: int, name: str) -> dict[str, object]:
+    document = tomllib.loads(text)
+    if document.get("version") != known:
+        raise ValueError(f"version {document.get('version')!r} of the file is not {known}")
+    return dict(_table(document.get(name), name))
 
 
 def _build(kind: type[T], values: Mapping[str, object]) -> T:

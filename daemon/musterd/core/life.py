@@ -1,0 +1,88 @@
+"""The life of a session: what a second registration, and each utterance, make of it."""
+
+from dataclasses import replace
+
+from musterd.core.event import AgentEvent, EventKind
+from musterd.core.session import Agent, Session, Source, State
+from musterd.core.turn import Turn, fold
+
+# Only these may bring a new conversation into a known process (`/clear`, `/new`, a resume from within).
+_MAY_RENAME = (EventKind.SESSION_START, EventKind.TURN_START, EventKind.NOTE)
+
+# From another conversation of the same process, only what speaks for keeping counts.
+_SPEAKS_FOR_WORK = (EventKind.WORK, EventKind.WAITING, EventKind.RECOVERY_START)
+
+
+def merged(known: Session, seen: Session) -> Session:
+    """The same leader was registered again: what is said now wins, what is not said stays."""
+    return replace(
+        known,
+        agent=seen.agent if known.agent is Agent.OTHER else known.agent,
+        cwd=seen.cwd or known.cwd,
+        agent_session_id=seen.agent_session_id or known.agent_session_id,
+        transcript=seen.transcript or known.transcript,
+        terminal=seen.terminal or known.terminal,
+        command=seen.command or known.command,
+        resume_command=seen.resume_command or known.resume_command,
+        title=seen.title or known.title,
+        labels=seen.labels or known.labels,
+        version=seen.version or known.version,
+        executable=seen.executable or known.executable,
+    )
+
+
+def heard(session: Session, event: AgentEvent, source: Source) -> Session:
+    """The session after one utterance of its agent."""
+    other = event.agent_session_id and event.agent_session_id != session.agent_session_id
+    if other and session.agent_session_id and not event.subagent:
+        if event.kind in _MAY_RENAME:
+            session = replace(
+                session,
+                agent_session_id=event.agent_session_id,
+                transcript="",
+                resume_command=(),
+                title="",
+                turn=Turn(first=session.turn.first),
+            )
+        elif event.kind not in _SPEAKS_FOR_WORK:
+            return session
+    session = replace(session, turn=fold(session.turn, event))
+    if not event.subagent:
+        session = _told(session, event)
+    state = _state(session, event)
+    return session if state is session.state else replace(session, state=state, state_source=source)
+
+
+def _told(session: Session, event: AgentEvent) -> Session:
+    """With what the utterance tells of the session itself."""
+    may_name = not session.agent_session_id or event.kind in _MAY_RENAME
+    return replace(
+        session,
+        agent_session_id=(event.agent_session_id if may_name else "") or session.agent_session_id,
+        transcript=event.transcript or session.transcript,
+        cwd=event.cwd or session.cwd,
+        title=event.title or session.title,
+        version=event.version or session.version,
+    )
+
+
+def _state(session: Session, event: AgentEvent) -> State:
+    turn = session.turn
+    if not session.is_current or session.state is State.STOPPING:
+        return session.state
+    if turn.waiting:
+        return State.WAITING
+    if turn.is_working:
+        return State.BUSY
+    if turn.ended or turn.settled or event.kind is EventKind.SESSION_START:
+        return State.IDLE
+    return session.state
+
+
+def is_worth_saving(before: Session, after: Session) -> bool:
+    """Whether a restart would miss the difference. Signs of work within a turn come often, and are not."""
+    return _durable(before) != _durable(after)
+
+
+def _durable(session: Session) -> Session:
+    return replace(session, heartbeat_usec=0, turn=replace(session.turn, heard=0, started=0))

@@ -1,0 +1,77 @@
+"""Writes at leisure what was promised to nobody, and forgets what is too old to be of use."""
+
+import asyncio
+from collections.abc import Callable
+
+from musterd.core.config import EventsConfig
+from musterd.core.errors import Failed
+from musterd.core.registry import Registry
+from musterd.core.session import SessionId
+from musterd.core.units import USEC_PER_SEC
+from musterd.ports import Clock, Store
+
+# Turns begin and end often: their last state is written a little later, not at each change.
+SAVE_DELAY = 1.0
+
+PAST_SESSIONS_PER_USER = 100
+
+
+class Keeper:
+    """`trouble` is told why writing fails, or "" when it works again."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        clock: Clock,
+        config: EventsConfig,
+        trouble: Callable[[str], None],
+    ) -> None:
+        self._registry = registry
+        self._store = store
+        self._clock = clock
+        self._config = config
+        self._trouble = trouble
+        self._unsaved: set[SessionId] = set()
+        self._wanted = asyncio.Event()
+
+    def want(self, session_id: SessionId) -> None:
+        self._unsaved.add(session_id)
+        self._wanted.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._wanted.wait()
+            await asyncio.sleep(SAVE_DELAY)
+            self._wanted.clear()
+            await self.flush()
+
+    async def flush(self) -> None:
+        try:
+            while self._unsaved:
+                await self._save(self._unsaved.pop())
+            await self._forget_the_oldest()
+        except Failed as exc:
+            self._trouble(str(exc))
+            return
+        self._trouble("")
+
+    async def _save(self, session_id: SessionId) -> None:
+        session = self._registry.find(session_id)
+        if session is None:
+            return
+        try:
+            await self._store.save(session)
+        except Failed:
+            self._unsaved.add(session_id)
+            raise
+
+    async def _forget_the_oldest(self) -> None:
+        """Ended sessions are remembered for as long as events are, and not more than a hundred a user."""
+        oldest = self._clock.now() - int(self._config.keep * USEC_PER_SEC)
+        kept: dict[int, int] = {}
+        for session in self._registry.past():
+            kept[session.uid] = kept.get(session.uid, 0) + 1
+            if session.ended_usec < oldest or kept[session.uid] > PAST_SESSIONS_PER_USER:
+                self._registry.forget(session.id)
+                await self._store.remove(session.id)

@@ -1,0 +1,423 @@
+"""The manager owns the roll: events come in, the core is asked, effects go out through the ports.
+
+It knows no D-Bus, opens no file and has no clock of its own. One task runs it; after an `await` it looks
+sessions up again, since anything may have happened meanwhile.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+
+from musterd import enrol
+from musterd.agents.base import Adapter, Json
+from musterd.core import life
+from musterd.core.config import Config
+from musterd.core.errors import AccessDenied, Failed, InvalidArgs, LimitReached, MusterError, NoSuchSession
+from musterd.core.event import AgentEvent
+from musterd.core.inhibitor import Inhibitor, parse_mode, parse_what
+from musterd.core.pressure import Pressure, Tier
+from musterd.core.registry import Registry
+from musterd.core.session import Agent, Session, SessionId, Source, State
+from musterd.core.spec import Spec, text
+from musterd.core.state import Modes
+from musterd.core.units import USEC_PER_SEC
+from musterd.keeper import Keeper
+from musterd.ports import (
+    Action,
+    Announcer,
+    Appeared,
+    Authority,
+    Caller,
+    Clock,
+    EventLog,
+    Gone,
+    Leader,
+    PressureGauge,
+    Record,
+    Said,
+    Store,
+    Warden,
+    WardenEvent,
+)
+
+logger = logging.getLogger(__name__)
+
+INHIBITORS_PER_SESSION = 32
+# A remote session is offline after 90 s without a heartbeat, and off the roll 30 s later.
+HEARTBEAT_LIMIT = 90 * USEC_PER_SEC
+OFFLINE_LIMIT = 30 * USEC_PER_SEC
+HEARTBEAT_SWEEP = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The adapters that the manager works through. One warden a uid."""
+
+    wardens: Mapping[int, Warden]
+    store: Store
+    log: EventLog
+    announcer: Announcer
+    authority: Authority
+    clock: Clock
+    gauge: PressureGauge
+    adapters: Mapping[Agent, Adapter]
+
+
+class Manager:
+    def __init__(self, config: Config, ports: Ports) -> None:
+        self.config = config
+        self.ports = ports
+        self.registry = Registry()
+        self.modes = Modes()
+        self.pressure = Pressure()
+        self.inhibitors: dict[int, Inhibitor] = {}
+        self._inhibitors_taken = 0
+        self._troubles: dict[str, str] = {}
+        self._keeper = Keeper(
+            self.registry, ports.store, ports.clock, config.events, partial(self.set_trouble, "store")
+        )
+        self.pressure_raised = asyncio.Event()  # set while the tier is above normal
+
+    # Life of the manager
+
+    async def load(self) -> None:
+        """Take up the roll where it was left: what is gone by now ends, the rest is watched again."""
+        loaded = await self.ports.store.load()
+        self.modes = loaded.modes
+        for file, reason in loaded.quarantined.items():
+            logger.error("State file '%s' was moved to quarantine: %s", file, reason)
+            self._record("quarantined", text=f"{file}: {reason}")
+            self.set_trouble(
+                f"quarantine:{file}", f"state file {file} was unreadable and moved to quarantine"
+            )
+        for session in loaded.sessions:
+            self.registry.put(session)
+        for session in self.registry.current():
+            await self._take_up(session)
+
+    async def _take_up(self, session: Session) -> None:
+        try:
+            if session.leader is not None:
+                await self._warden_of(session.uid).watch(session)
+        except NoSuchSession:
+            self._end(session, "gone-while-away")
+        except Failed as exc:
+            # Unknown is not dead: it stays on the roll, and no gate can pass without a look at it.
+            logger.warning("Session '%s' cannot be watched: %s, ignoring", session.id, exc)
+
+    async def run(self) -> None:
+        """Serve until cancelled; then write what is not written yet."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for warden in self.ports.wardens.values():
+                    tasks.create_task(self._follow(warden), name=f"warden-{warden.uid}")
+                tasks.create_task(self._follow_pressure(), name="pressure")
+                tasks.create_task(self._keeper.run(), name="keeper")
+                tasks.create_task(self._watch_heartbeats(), name="heartbeats")
+        finally:
+            await self._keeper.flush()
+
+    async def _follow(self, warden: Warden) -> None:
+        async for event in warden.events():
+            try:
+                await self._warden_event(warden, event)
+            except MusterError as exc:
+                logger.warning("%s, ignoring", exc)
+
+    async def _warden_event(self, warden: Warden, event: WardenEvent) -> None:
+        match event:
+            case Gone(session_id):
+                session = self.registry.find(session_id)
+                if session and session.is_current:
+                    self._end(session, "exited")
+            case Said(session_id, spoken, source):
+                await self.hear(session_id, spoken, source)
+            case Appeared(leader) if self.config.discovery.enabled and leader.facts.uid == warden.uid:
+                await self._enrol(leader, Spec(agent=leader.agent), how="discovered")
+
+    async def _follow_pressure(self) -> None:
+        async for reading in self.ports.gauge.readings():
+            before = self.pressure.tier
+            self.pressure = self.pressure.next(reading, self.config.pressure)
+            self.set_trouble("pressure", self.ports.gauge.health)
+            if self.pressure.tier is not before:
+                self._tier_changed()
+
+    def _tier_changed(self) -> None:
+        if self.pressure.tier is Tier.NORMAL:
+            self.pressure_raised.clear()
+        else:
+            self.pressure_raised.set()
+        logger.info("Pressure is %s: %s", self.pressure.tier, self.pressure.reading)
+        self._record("pressure", text=f"{self.pressure.tier}: {self.pressure.reading}")
+        self.ports.announcer.manager_changed("Tier")
+
+    # Who may
+
+    def visible(self, caller: Caller, *, past: bool = False) -> list[Session]:
+        uid = None if caller.uid == 0 else caller.uid
+        return self.registry.past(uid) if past else self.registry.current(uid)
+
+    async def session(self, caller: Caller, session_id: str) -> Session:
+        """A session that the caller may see and act on."""
+        session = self.registry.get(session_id)
+        if caller.uid in (0, session.uid):
+            return session
+        if not await self.ports.authority.allows(caller, Action.MANAGE_OTHERS):
+            raise AccessDenied(f"Session '{session_id}' belongs to another user.")
+        return self.registry.get(session_id)
+
+    def _warden_of(self, uid: int) -> Warden:
+        try:
+            return self.ports.wardens[uid]
+        except KeyError:
+            raise Failed(f"This musterd serves no sessions of user {uid}.") from None
+
+    # Sessions come
+
+    async def register(self, caller: Caller, spec: Spec) -> Session:
+        """Idempotent by leader: registering the same one again updates it. On disk when it returns."""
+        if spec.host:
+            return await self._enrol_remote(caller, spec)
+        leader = await self._warden_of(caller.uid).leader(spec.pid or caller.pid, spec.agent)
+        return await self._enrol(leader, spec, how="registered")
+
+    async def _enrol(self, leader: Leader, spec: Spec, how: str) -> Session:
+        session = self._completed(enrol.seen(leader, spec, self.ports.clock.now()))
+        known = self.registry.by_leader(leader.process)
+        if known is not None:
+            return await self._update(known, session)
+        self.registry.check_room(session.uid, self.config.limits)
+        async with AsyncExitStack() as undo:
+            self.registry.admit(session)
+            undo.callback(self.registry.forget, session.id)
+            await self._warden_of(session.uid).watch(session)
+            undo.callback(self._warden_of(session.uid).unwatch, session.id)
+            await self.ports.store.create(session)
+            undo.pop_all()
+        self._announce_new(self.registry.get(session.id), how)
+        return self.registry.get(session.id)
+
+    async def _update(self, known: Session, seen: Session) -> Session:
+        after = life.merged(known, seen)
+        if after != known:
+            self._change(known, after)
+        await self.ports.store.save(self.registry.get(known.id))
+        if (after.transcript, after.agent_session_id) != (known.transcript, known.agent_session_id):
+            await self._warden_of(after.uid).watch(after)
+        return self.registry.get(known.id)
+
+    async def _enrol_remote(self, caller: Caller, spec: Spec) -> Session:
+        now = self.ports.clock.now()
+        same = [
+            s
+            for s in self.registry.current(caller.uid)
+            if (s.host, s.cwd, s.agent) == (spec.host, spec.cwd, spec.agent)
+        ]
+        for session in same:
+            if session.agent_session_id == spec.agent_session_id and session.state is not State.OFFLINE:
+                return await self._beat(session)
+            if session.state is State.OFFLINE:
+                self._end(session, "replaced")
+        session = enrol.said(caller.uid, spec, now)
+        self.registry.check_room(session.uid, self.config.limits)
+        self.registry.admit(session)
+        try:
+            await self.ports.store.create(session)
+        except MusterError:
+            self.registry.forget(session.id)
+            raise
+        self._announce_new(session, "registered")
+        return session
+
+    def _announce_new(self, session: Session, how: str) -> None:
+        logger.info("Session '%s': %s of user %d, %s", session.id, session.agent, session.uid, how)
+        self._record("registered", session, f"{how}: {session.agent} in {session.cwd}")
+        self.ports.announcer.session_new(session)
+        if not session.is_current:  # it ended while it was being written
+            self.ports.announcer.session_removed(session, session.ended_reason)
+
+    def _completed(self, session: Session) -> Session:
+        """With the resume recipe its adapter knows, unless the caller gave one."""
+        if session.resume_command:
+            return session
+        return replace(session, resume_command=self.ports.adapters[session.agent].resume_command(session))
+
+    # Sessions speak
+
+    async def report_event(
+        self, caller: Caller, agent: Agent, event: str, payload: Json
+    ) -> tuple[bool, str]:
+        """What a hook saw -> (block, what the hook must print). Finds or registers the session."""
+        adapter = self.ports.adapters[agent]
+        try:
+            spoken = adapter.hook_event(event, payload, self.ports.clock.now())
+        except ValueError as exc:
+            raise InvalidArgs(f"{agent} event '{text(event)}': {exc}") from exc
+        warden = self._warden_of(caller.uid)
+        leader = await warden.leader(caller.pid, agent)
+        session = self.registry.by_leader(leader.process)
+        if session is None:
+            session = await self._enrol(leader, Spec(agent=agent, cwd=spoken.cwd), how="adopted by its hook")
+        await self.hear(session.id, spoken, Source.HOOK)
+        return False, adapter.nothing_to_say(event)
+
+    async def hear(self, session_id: SessionId, event: AgentEvent, source: Source) -> None:
+        """An agent said something, whichever way."""
+        before = self.registry.find(session_id)
+        if before is None or not before.is_current:
+            return
+        after = self._completed(life.heard(before, event, source))
+        self._change(before, after)
+        if (after.transcript, after.agent_session_id) != (before.transcript, before.agent_session_id):
+            await self._warden_of(after.uid).watch(after)
+
+    def _change(self, before: Session, after: Session) -> None:
+        if after == before:
+            return
+        self.registry.put(after)
+        self.ports.announcer.session_changed(before, after)
+        if after.state is not before.state:
+            logger.debug("Session '%s' is %s, says its %s", after.id, after.state, after.state_source)
+            self._record("state", after, f"{before.state} → {after.state}, says its {after.state_source}")
+        if life.is_worth_saving(before, after):
+            self._keeper.want(after.id)
+
+    async def heartbeat(self, caller: Caller, session_id: str) -> None:
+        session = await self.session(caller, session_id)
+        if session.leader is not None:
+            raise InvalidArgs(
+                f"Session '{session.id}' needs no heartbeats: its process {session.leader.pid} is watched."
+            )
+        await self._beat(session)
+
+    async def _beat(self, session: Session) -> Session:
+        state = State.IDLE if session.state is State.OFFLINE else session.state
+        after = replace(session, heartbeat_usec=self.ports.clock.now(), state=state)
+        self._change(session, after)
+        return after
+
+    async def _watch_heartbeats(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SWEEP if self._remote() else 4 * HEARTBEAT_SWEEP)
+            now = self.ports.clock.now()
+            for session in self._remote():
+                silent = now - session.heartbeat_usec
+                if silent > HEARTBEAT_LIMIT + OFFLINE_LIMIT:
+                    self._end(session, "offline")
+                elif silent > HEARTBEAT_LIMIT and session.state is not State.OFFLINE:
+                    self._change(session, replace(session, state=State.OFFLINE, state_source=Source.CALLER))
+
+    def _remote(self) -> list[Session]:
+        return [s for s in self.registry.current() if s.leader is None]
+
+    # Sessions go
+
+    async def release(self, caller: Caller, session_id: str) -> None:
+        """Off the roll for good; its process is left alone."""
+        session = await self.session(caller, session_id)
+        await self.ports.store.remove(session.id)
+        session = self.registry.find(session.id) or session
+        if session.is_current:
+            self._end(session, "released")
+        self.registry.forget(session.id)
+
+    def _end(self, session: Session, reason: str) -> None:
+        after = session.ended(reason, self.ports.clock.now())
+        self.registry.put(after)
+        if after.uid in self.ports.wardens:
+            self.ports.wardens[after.uid].unwatch(after.id)
+        self._drop_inhibitors(after.id)
+        logger.info("Session '%s' ended: %s", after.id, reason)
+        self._record("ended", after, reason)
+        self.ports.announcer.session_removed(after, reason)
+        self._keeper.want(after.id)
+
+    # Whose it is
+
+    async def by_pid(self, caller: Caller, pid: int) -> Session:
+        """The session whose leader is that process or an ancestor of it."""
+        for process in await self._warden_of(caller.uid).lineage(pid or caller.pid):
+            session = self.registry.by_leader(process)
+            if session is not None:
+                return await self.session(caller, session.id)
+        raise NoSuchSession(f"Process {pid or caller.pid} belongs to no session on the roll.")
+
+    async def by_agent_session(self, caller: Caller, agent: Agent, agent_session_id: str) -> Session:
+        uid = None if caller.uid == 0 else caller.uid
+        found = self.registry.by_agent_session(agent, agent_session_id, uid)
+        if not found:
+            raise NoSuchSession(f"No session of {agent} on the roll has the id '{agent_session_id[:64]}'.")
+        return found[0]
+
+    # Wishes
+
+    async def protect(self, caller: Caller, session_id: str, *, protected: bool) -> None:
+        session = await self.session(caller, session_id)
+        after = replace(session, protected=protected)
+        await self.ports.store.save(after)
+        current = self.registry.get(session_id)
+        self._change(current, replace(current, protected=protected))
+
+    async def inhibit(
+        self, caller: Caller, what: str, who: str, why: str, mode: str, session_id: str
+    ) -> Inhibitor:
+        """Holds until `uninhibit`, which whoever gave out the fd calls when its last holder is gone."""
+        wish = (parse_what(what), text(who), text(why), parse_mode(mode))
+        covered = (await self.session(caller, session_id)).id if session_id else ""
+        same = [i for i in self.inhibitors.values() if (i.uid, i.session) == (caller.uid, covered)]
+        if len(same) >= INHIBITORS_PER_SESSION:
+            raise LimitReached(f"There are {INHIBITORS_PER_SESSION} inhibitors already; release some first.")
+        self._inhibitors_taken += 1
+        what_set, who, why, mode_value = wish
+        inhibitor = Inhibitor(
+            self._inhibitors_taken, what_set, who, why, mode_value, caller.uid, caller.pid, covered
+        )
+        self.inhibitors[inhibitor.number] = inhibitor
+        self.ports.announcer.manager_changed("NInhibitors")
+        return inhibitor
+
+    def uninhibit(self, number: int) -> None:
+        if self.inhibitors.pop(number, None):
+            self.ports.announcer.manager_changed("NInhibitors")
+
+    def _drop_inhibitors(self, session_id: SessionId) -> None:
+        for inhibitor in [i for i in self.inhibitors.values() if i.session == session_id]:
+            self.uninhibit(inhibitor.number)
+
+    def visible_inhibitors(self, caller: Caller) -> list[Inhibitor]:
+        return [i for i in self.inhibitors.values() if caller.uid in (0, i.uid)]
+
+    # Health
+
+    @property
+    def health_reasons(self) -> list[str]:
+        reasons = [*self._troubles.values(), self.ports.log.health]
+        return [reason for reason in reasons if reason]
+
+    def set_trouble(self, part: str, reason: str) -> None:
+        """What is wrong with a part; "" when it is well again."""
+        if self._troubles.get(part, "") == reason:
+            return
+        self._troubles[part] = reason
+        if reason:
+            logger.warning("Degraded: %s", reason)
+            self._record("degraded", text=reason)
+        self.ports.announcer.manager_changed("Health", "HealthReasons")
+
+    # Memory
+
+    def _record(self, kind: str, session: Session | None = None, text: str = "") -> None:
+        owner = (session.id, session.uid) if session else ("", -1)
+        self.ports.log.append(Record(self.ports.clock.now(), kind, *owner, text))
+
+    async def history(
+        self, caller: Caller, limit: int, before: int, after: int, session_id: str, kinds: Sequence[str] = ()
+    ) -> Sequence[tuple[int, Record]]:
+        uid = None if caller.uid == 0 else caller.uid
+        return await self.ports.log.recent(
+            limit, uid=uid, session=session_id, kinds=kinds, before=before, after=after
+        )
