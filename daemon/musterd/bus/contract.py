@@ -1,7 +1,7 @@
 """The D-Bus interfaces as the hand-written XML defines them: names, signatures, annotations.
 
-The sources are `dbus/*.xml` at the top of the tree. `interfaces` beside this file is a link to that directory, so
-that an installed package (which carries copies) and a checkout find them in the same way.
+The sources are `dbus/*.xml` at the top of the tree. `interfaces` beside this file is a link to that
+directory, so that an installed package (which carries copies) and a checkout find them in the same way.
 """
 
 import re
@@ -100,9 +100,9 @@ class Interface:
         return {name: Variant(self.properties[name].signature, value) for name, value in values.items()}
 
     def changes(self, values: Values) -> list[object]:
-        """The body of PropertiesChanged for new values, by each property's EmitsChangedSignal annotation.
+        """The body of PropertiesChanged for new values, as each property's EmitsChangedSignal wants it.
 
-        `true` sends the value, `invalidates` only the name, `const` and `false` nothing (their part is empty).
+        `true` sends the value, `invalidates` only the name, `const` and `false` nothing.
         """
         emits = {name: self._emits(name) for name in values}
         changed = {name: value for name, value in values.items() if emits[name] == "true"}
@@ -134,5 +134,5 @@ class Contract:
 def _refuse_hidden_fds(interface: Interface) -> None:
     for method in interface.methods.values():
         for arg in (*method.in_args, *method.out_args):
-            if "h" in arg.signature and arg.signature != "h":
+            if "h" in str(arg.signature) and arg.signature != "h":
                 raise ValueError(f"{interface.name}.{method.name}: an fd inside '{arg.signature}'")

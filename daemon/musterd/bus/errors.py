@@ -1,8 +1,8 @@
 """The names errors have on the bus, and what may go wrong between us and it.
 
-Our refusals (`musterd.core.errors`) become `org.musterd.Muster1.Error.<ClassName>`; what the D-Bus specification
-names itself (an unknown method, ...) keeps its name; everything else is a mistake of ours: it goes to the log,
-and the caller learns only that it happened.
+Our refusals (`musterd.core.errors`) become `org.musterd.Muster1.Error.<ClassName>`; what the D-Bus
+specification names itself (an unknown method, ...) keeps its name; everything else is a mistake of
+ours: it goes to the log, and the caller learns only that it happened.
 """
 
 import logging
@@ -26,7 +26,7 @@ class StandardError(StrEnum):
     READ_ONLY = "org.freedesktop.DBus.Error.PropertyReadOnly"
 
 
-class Unanswerable(Exception):  # noqa: N818 - the question is wrong, not we
+class Unanswerable(Exception):
     """A call names something that does not exist here, for this caller."""
 
     def __init__(self, name: StandardError, text: str) -> None:
@@ -44,6 +44,10 @@ class BusGone(BusError):
 
 class CallTimedOut(BusError):
     """The other side did not answer in time."""
+
+
+class CallerGone(BusError):
+    """Who called has left the bus, or the bus does not say who it is."""
 
 
 class NameTaken(BusError):
@@ -72,9 +76,9 @@ def describe(exc: BaseException) -> tuple[str, str]:
             return _name(LimitReached), _printable(exc)
         case MusterError():
             return _name(type(exc)), _printable(exc)
-        case TimeoutError() | CallTimedOut():
-            logger.debug("A call took too long", exc_info=exc)
-            return _name(Failed), "That took too long, try again."
+        case BusError() | TimeoutError():
+            logger.debug("A call failed with the bus", exc_info=exc)
+            return _name(Failed), "The bus or a program we need did not answer, try again."
         case _:
             logger.error("A call failed in a way that should not happen", exc_info=exc)
             return _name(Failed), "Internal error; the log of musterd says more."

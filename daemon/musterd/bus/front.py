@@ -1,78 +1,183 @@
-"""The front door: every method call from the bus comes through here, in the same order of questions.
+"""The front door: every method call comes through here and meets the same questions in the same order.
 
-Is the caller within its limit of calls? Does the object exist for this caller, does the interface live there, does
-the member exist, do the arguments fit its signature and the limits? Only then a handler runs; whatever it raises
-becomes one of our error names (`errors.describe`). The contract says which members there are, so nothing is
-exported object by object: `Objects`, supplied by the owner, says what lives where.
+Is the caller within its number of calls? Does the object exist for it, does the interface live there,
+does the member exist, do the arguments fit signature and limits? Only then a handler runs, and whatever
+it raises becomes one of our error names (`errors.describe`). The contract says which members there are
+and `Objects`, supplied by the owner, what lives where: nothing is exported object by object.
 
     front = Front(contract, objects, limits)
     front.register("org.musterd.Muster1.Manager", {"ReleaseSession": release, ...})
     front.properties("org.musterd.Muster1.Session", getter)
     front.check()
-
-A handler is `async def release(call: Call) -> Sequence[object] | None`: the values of the reply, None for none.
-An argument of type `h` is an fd that is closed when the handler returns (dup what you keep); an fd in the result
-belongs to the front, which closes it when the reply is queued.
 """
 
 import asyncio
-import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 from dbus_fast import Message, MessageFlag
 from dbus_fast import introspection as intr
 
 from musterd.core.errors import Failed, InvalidArgs, LimitReached
 
-from .contract import STANDARD, Contract, Values
+from .call import SENDER, Call, Getter, Handler, Objects, Setter
+from .contract import INTROSPECTABLE, PEER, STANDARD, Contract
 from .errors import BusGone, StandardError, Unanswerable, describe
 from .limits import Limits
 from .link import Link
+from .standard import Standard, children_of
 from .writer import close_fds
-
-logger = logging.getLogger(__name__)
-
-SENDER: ContextVar[str] = ContextVar("sender")  # unique name of who is being served in this task
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A method call as a handler sees it. `args` fit the contract's signature; variants are dbus_fast.Variant."""
-
-    sender: str  # the unique name, as the bus says
-    path: str
-    interface: str
-    member: str
-    args: tuple[Any, ...]
-    is_interactive: bool = False  # the caller lets polkit ask its user
-
-
-Handler = Callable[[Call], Awaitable[Sequence[object] | None]]
-Getter = Callable[[Call, str], Awaitable[Values]]  # (call, path): all properties of an interface there
-Setter = Callable[[Call, str, object], Awaitable[None]]  # (call, property, value of the contract's type)
-
-
-class Objects(Protocol):
-    """Which objects there are. Both answers are for one caller: what it may not see does not exist for it."""
-
-    async def interfaces(self, call: Call, path: str) -> Collection[str]:
-        """Names of our interfaces on the object `path`; empty: no such object."""
-
-    async def paths(self, call: Call) -> Collection[str]:
-        """The paths of all objects."""
 
 
 class Front:
-    def __init__(self, contract: Contract, objects: Objects, limits: Limits | None = None) -> None:
-        from .standard import Standard  # noqa: PLC0415
+    """The dispatch table. Owns no task: the connection runs what `accept` returns."""
 
+    def __init__(self, contract: Contract, objects: Objects, limits: Limits | None = None) -> None:
         self.contract = contract
         self.limits = limits or Limits()
         self._objects = objects
-        self._handlers: dict[str, Mapping[str, Handler]] = {}
+        self._standard = Standard(contract, objects, self.limits)
+        self._handlers: dict[str, Mapping[str, Handler]] = dict(self._standard.handlers)
         self._in_flight: Counter[str] = Counter()
+
+    def register(self, interface: str, handlers: Mapping[str, Handler]) -> None:
+        """Answer all methods of `interface`. Raises ValueError unless they are those of the contract."""
+        methods = self.contract.interfaces[interface].methods
+        if wrong := sorted(methods.keys() ^ handlers.keys()):
+            raise ValueError(f"{interface}: handlers and contract differ in {', '.join(wrong)}")
+        self._handlers[interface] = handlers
+
+    def properties(self, interface: str, getter: Getter, setter: Setter | None = None) -> None:
+        """Let `getter` supply the properties of `interface`, and `setter` take the writable ones."""
+        self._standard.serve_properties(interface, getter, setter)
+
+    def check(self) -> None:
+        """Raise ValueError if something of the contract has nobody to answer it."""
+        methods = [
+            i.name for i in self.contract.interfaces.values() if i.methods and i.name not in self._handlers
+        ]
+        if missing := methods + self._standard.without_getter():
+            raise ValueError(f"nobody answers for {', '.join(missing)}")
+
+    def in_flight(self, sender: str) -> int:
+        return self._in_flight[sender]
+
+    def accept(self, link: Link, message: Message) -> Coroutine[Any, Any, None] | None:
+        """Take a call: the coroutine that will answer it, or None if it is refused at once."""
+        sender = message.sender or ""
+        if self._in_flight[sender] >= self.limits.calls_in_flight:
+            limit = self.limits.calls_in_flight
+            _refuse(link, message, LimitReached(f"You have {limit} calls in flight, wait for an answer."))
+            return None
+        self._in_flight[sender] += 1
+        fds: list[int] = []
+        if "h" in message.signature:
+            fds, message.unix_fds = message.unix_fds, []
+        return self._serve(link, message, sender, fds)
+
+    async def _serve(self, link: Link, message: Message, sender: str, fds: list[int]) -> None:
+        SENDER.set(sender)
+        try:
+            sent = await self._answer(link, message, fds)
+            if sent is not None:
+                with suppress(BusGone):
+                    await sent  # a call counts until the bus has taken its answer
+        finally:
+            close_fds(fds)
+            self._in_flight[sender] -= 1
+            if not self._in_flight[sender]:
+                del self._in_flight[sender]
+
+    async def _answer(self, link: Link, message: Message, fds: list[int]) -> asyncio.Future[None] | None:
+        try:
+            call = _call(message)
+            method = await self._find(call, message.signature)
+            self.limits.check(call.interface, call.member, message.body)
+            result = await self._handlers[call.interface][call.member](_with_fds(call, method, fds))
+        except asyncio.CancelledError:
+            _refuse(link, message, Failed("musterd is stopping."))
+            raise
+        except Exception as exc:  # noqa: BLE001 - the task ends here; describe() logs what is no refusal
+            return _refuse(link, message, exc)
+        return self._return(link, message, method, list(result or ()))
+
+    async def _find(self, call: Call, signature: str) -> intr.Method:
+        interfaces = await self._objects.interfaces(call, call.path) if call.interface != PEER else STANDARD
+        if not interfaces and not await self._is_on_the_way(call):
+            raise Unanswerable(StandardError.UNKNOWN_OBJECT, f"There is no object '{call.path}'.")
+        if call.interface not in STANDARD and call.interface not in interfaces:
+            raise Unanswerable(
+                StandardError.UNKNOWN_INTERFACE, f"'{call.path}' has no interface '{call.interface}'."
+            )
+        method = self.contract.interfaces[call.interface].methods.get(call.member)
+        if method is None:
+            raise Unanswerable(
+                StandardError.UNKNOWN_METHOD, f"'{call.interface}' has no method '{call.member}'."
+            )
+        if signature != method.in_signature:
+            raise InvalidArgs(f"'{call.member}' takes '{method.in_signature}', not '{signature}'.")
+        return method
+
+    async def _is_on_the_way(self, call: Call) -> bool:
+        """Whether the path leads to objects, so that tools can walk the tree from its root."""
+        return call.interface == INTROSPECTABLE and bool(
+            children_of(call.path, await self._objects.paths(call))
+        )
+
+    def _return(
+        self, link: Link, message: Message, method: intr.Method, result: list[object]
+    ) -> asyncio.Future[None] | None:
+        fds = _take_fds(method, result)
+        try:
+            if message.flags & MessageFlag.NO_REPLY_EXPECTED:
+                return None
+            reply = Message.new_method_return(message, method.out_signature, result, fds)
+            return link.send(reply, limit=self.limits.reply_limit(link.queued_bytes))
+        except Exception as exc:  # noqa: BLE001 - a result of the wrong type raises anything at all
+            return _refuse(link, message, exc)
+        finally:
+            close_fds(fds)
+
+
+def _call(message: Message) -> Call:
+    return Call(
+        sender=message.sender or "",
+        path=message.path or "",
+        interface=message.interface or "",  # optional in D-Bus; we have too many members to guess
+        member=message.member or "",
+        args=tuple(message.body),
+        is_interactive=bool(message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION),
+    )
+
+
+def _with_fds(call: Call, method: intr.Method, fds: list[int]) -> Call:
+    """The call with fds where the message has indexes into its list of fds."""
+    if not fds and "h" not in method.in_signature:
+        return call
+    args = list(call.args)
+    for number, arg in enumerate(method.in_args):
+        if arg.signature == "h":
+            if args[number] >= len(fds):
+                raise InvalidArgs(f"'{call.member}' came without the fd of '{arg.name}'.")
+            args[number] = fds[args[number]]
+    return replace(call, args=tuple(args))
+
+
+def _take_fds(method: intr.Method, result: list[object]) -> list[int]:
+    """Move the fds of a result into a list of their own, leaving indexes."""
+    fds: list[int] = []
+    for number, arg in enumerate(method.out_args):
+        if arg.signature == "h" and isinstance(fd := result[number], int):
+            result[number] = len(fds)
+            fds.append(fd)
+    return fds
+
+
+def _refuse(link: Link, message: Message, exc: Exception) -> asyncio.Future[None] | None:
+    name, text = describe(exc)
+    if message.flags & MessageFlag.NO_REPLY_EXPECTED:
+        return None
+    return link.send(Message.new_error(message, name, text))

@@ -19,22 +19,22 @@ class Limits:
     long_strings: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (interface, member): limit
     body: int = 64 * KIB  # all of a call's arguments, without long strings
     reply: int = 256 * KIB
-    queue_optional: int = 1024 * KIB  # more waiting than this: optional signals are dropped
-    queue_replies: int = 16 * 1024 * KIB  # more waiting than this: only short answers
+    queue_high: int = 1024 * KIB  # more waiting than this: optional signals are dropped
+    queue_full: int = 16 * 1024 * KIB  # more waiting than this: no signals, only short answers
     short_reply: int = 4 * KIB
 
     def check(self, interface: str, member: str, body: list[object]) -> None:
         """Refuse arguments that are too long, before anybody looks at what they say."""
         string = self.long_strings.get((interface, member), self.string)
-        scale = _Scale(string, self.body + (string if string > self.string else 0))
+        scale = Scale(string, self.body + (string if string > self.string else 0))
         for value in body:
             scale.weigh(value)
 
     def reply_limit(self, queued_bytes: int) -> int:
-        return self.reply if queued_bytes <= self.queue_replies else self.short_reply
+        return self.reply if queued_bytes <= self.queue_full else self.short_reply
 
 
-class _Scale:
+class Scale:
     """Adds up a body value by value and stops at the first limit: a huge body is never walked to its end."""
 
     NODE = 4  # bytes an item costs at least, so that a million empty strings weigh something

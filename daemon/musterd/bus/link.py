@@ -31,7 +31,7 @@ class Reply:
 
 
 class Receiver(Protocol):
-    """Who gets what a link receives. A message's fds are closed on return, unless taken out of `unix_fds`."""
+    """Who gets what a link receives. What is left in a message's `unix_fds` on return is closed."""
 
     def method_called(self, link: "Link", message: Message) -> None: ...
 
@@ -60,16 +60,20 @@ class Link:
         bus._disconnect_future.add_done_callback(self._lost)
 
     @classmethod
-    async def open(cls, address: str, receiver: Receiver, *, timeout: float) -> "Link":
+    async def open(cls, address: str, receiver: Receiver, *, within: float) -> "Link":
         """Connect to `address`: "system", "session" or a D-Bus address. Raises BusGone."""
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 bus = await MessageBus(*_resolve(address), negotiate_unix_fd=True).connect()
         except TimeoutError as exc:
-            raise BusGone(f"bus '{address}' did not answer within {timeout:g} s") from exc
+            raise BusGone(f"bus '{address}' did not answer within {within:g} s") from exc
         except (OSError, EOFError, AuthError, InvalidAddressError) as exc:
             raise BusGone(f"cannot connect to bus '{address}': {exc or 'it closed the connection'}") from exc
         return cls(bus, receiver)
+
+    @property
+    def is_open(self) -> bool:
+        return bool(self._bus.connected)
 
     @property
     def queued_bytes(self) -> int:
@@ -79,23 +83,21 @@ class Link:
         """Queue a message; see Writer.send()."""
         return self._writer.send(message, limit=limit)
 
-    async def call(self, message: Message, *, timeout: float, takes_fds: bool = False) -> Reply:
+    async def call(self, message: Message, *, within: float, takes_fds: bool = False) -> Reply:
         """Send a method call and wait for its answer. Raises RemoteError, CallTimedOut, BusGone."""
-        if not self._bus.connected:
+        if not self.is_open:
             raise BusGone("the connection to the bus is closed")
         message.serial = self._bus.next_serial()
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._waiting[message.serial] = _Waiting(reply, takes_fds)
         try:
             self._writer.send(message)
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(within):
                 return await reply
         except TimeoutError as exc:
             _discard(reply)
             what = f"{message.interface}.{message.member}"
-            raise CallTimedOut(
-                f"'{message.destination}' did not answer {what} within {timeout:g} s"
-            ) from exc
+            raise CallTimedOut(f"'{message.destination}' did not answer {what} within {within:g} s") from exc
         except asyncio.CancelledError:
             _discard(reply)
             raise
@@ -111,10 +113,10 @@ class Link:
 
     async def drop(self) -> None:
         """End the connection at once."""
-        if self._bus.connected:
+        if self.is_open:
             self._bus.disconnect()
         with suppress(Exception):  # how it ended does not matter any more
-            await self._bus.wait_for_disconnect()
+            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
 
     def _receive(self, message: Message) -> bool:
         try:

@@ -54,7 +54,7 @@ class Match:
 
 
 def owner_changes(name: str) -> Match:
-    """When `name` (well-known or unique) gets, changes or loses its owner; args: name, old owner, new owner."""
+    """When `name`, well-known or unique, gets, changes or loses its owner; args: name, old, new owner."""
     return Match(BUS, BUS, "NameOwnerChanged", BUS_PATH, name)
 
 
@@ -66,18 +66,19 @@ class Subscription:
     listener: Listener
     sender: str = field(init=False, default="")  # the unique name; empty: nobody owns the name now
 
+    @property
+    def rules(self) -> list[str]:
+        rules = [self.match.rule]
+        return [owner_changes(self.match.sender).rule, *rules] if self._follows_owner else rules
+
     async def install(self, bus: BusCall) -> None:
         """Ask the bus for the signals. Also after a reconnect: the new connection knows no rule."""
-        for rule in self._rules():
+        for rule in self.rules:
             await bus("AddMatch", "s", rule)
         if self._follows_owner:
             self.sender = await _owner(bus, self.match.sender)
         else:
             self.sender = self.match.sender
-
-    async def remove(self, bus: BusCall) -> None:
-        for rule in self._rules():
-            await bus("RemoveMatch", "s", rule)
 
     def deliver(self, message: Message) -> None:
         if (
@@ -93,10 +94,6 @@ class Subscription:
     @property
     def _follows_owner(self) -> bool:
         return self.match.sender != BUS and not self.match.sender.startswith(":")
-
-    def _rules(self) -> list[str]:
-        rules = [self.match.rule]
-        return [owner_changes(self.match.sender).rule, *rules] if self._follows_owner else rules
 
 
 def _is_from_bus(message: Message) -> bool:

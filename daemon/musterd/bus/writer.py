@@ -1,7 +1,7 @@
 """Sends messages in order, and never takes a full socket for the end of the connection.
 
-dbus-fast 5.2 does: its writer closes the bus on EAGAIN, so a burst of signals or a client that does not read ends
-the service. `install_writer` puts this one into its place.
+dbus-fast 5.2 does: its writer closes the bus on EAGAIN, so a burst of signals or a client that does not
+read ends the service. `install_writer` puts this one into its place.
 """
 
 import array
@@ -61,7 +61,7 @@ class Writer:
         """Queue `message`; the future is done when its last byte left, or fails with BusGone.
 
         The message's fds are duplicated: the caller may close its own at once. Raises MessageTooLarge above
-        `limit` bytes, and what the library raises when the body does not fit the signature; then nothing is queued.
+        `limit` bytes, and what the library raises when the body does not fit the signature.
         """
         sent: asyncio.Future[None] = self._loop.create_future()
         self._append(message, sent, limit)
