@@ -1,6 +1,6 @@
 """The daemon's place on the bus: its name, what comes back after a loss, and the cure for a bus gone deaf.
 
-    async with BusConnection.open("system", "org.musterd.Muster1", front, on_state=...) as bus:
+    async with BusConnection.open("system", tasks, "org.musterd.Muster1", front, on_state=...) as bus:
         await bus.probe()            # from the watchdog round
         bus.emit(path, interface, "SessionNew", [id, path])
         reply = await bus.call(destination, path, interface, member, "s", [unit])
@@ -60,7 +60,7 @@ StateListener = Callable[[BusState, str], None]  # (state, reason)
 class BusConnection:
     """Made by `open`. While the bus is down everything raises BusGone, except `emit`, which says False."""
 
-    def __init__(self, address: str, name: str, front: Front | None, tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, address: str, tasks: asyncio.TaskGroup, name: str, front: Front | None) -> None:
         self._address = address
         self._name = name
         self._front = front
@@ -78,6 +78,7 @@ class BusConnection:
     async def open(
         cls,
         address: str,
+        tasks: asyncio.TaskGroup,
         name: str = "",
         front: Front | None = None,
         *,
@@ -85,19 +86,19 @@ class BusConnection:
     ) -> AsyncIterator["BusConnection"]:
         """Connect and claim `name` (none: a client). Raises BusGone, CallTimedOut, or NameTaken.
 
-        `address` is "system", "session" or a D-Bus address. Leaving lets running calls answer that we stop.
+        `address` is "system", "session" or a D-Bus address; `tasks` runs what this needs. Calls that still
+        run when the block is left are told that we stop.
         """
-        async with asyncio.TaskGroup() as tasks:
-            bus = cls(address, name, front, tasks)
-            if on_state is not None:
-                bus.listen(on_state)
-            bus._link = await bus._establish(CLAIM)
-            keeper = tasks.create_task(bus._keep(), name="bus: come back after a loss")
-            try:
-                yield bus
-            finally:
-                keeper.cancel()
-                await bus._close()
+        bus = cls(address, tasks, name, front)
+        if on_state is not None:
+            bus.listen(on_state)
+        bus._link = await bus._establish(CLAIM)
+        keeper = tasks.create_task(bus._keep(), name="come back after a loss of the bus")
+        try:
+            yield bus
+        finally:
+            keeper.cancel()
+            await bus._close()
 
     @property
     def unique_name(self) -> str:

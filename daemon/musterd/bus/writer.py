@@ -17,6 +17,7 @@ from dbus_fast import Message
 from dbus_fast.aio import MessageBus
 
 from .errors import BusGone, MessageTooLarge
+from .paths import check_paths
 
 
 @dataclass(slots=True)
@@ -87,6 +88,7 @@ class Writer:
     def _append(self, message: Message, sent: asyncio.Future[None], limit: int | None) -> None:
         if not message.serial:
             message.serial = self._bus.next_serial()
+        check_paths(message)
         data = message._marshall(bool(message.unix_fds))
         if limit is not None and len(data) > limit:
             raise MessageTooLarge(

@@ -1,0 +1,61 @@
+"""What all tests share: coroutine tests, no leftovers, a bus of their own."""
+
+import asyncio
+import inspect
+import os
+from collections.abc import Coroutine, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from helpers.private_bus import DBusDaemon, PrivateBus
+
+TEST_TIMEOUT = 60.0  # seconds; a test that waits longer waits for something that will not come
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine test in a loop of its own."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    asyncio.run(_run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in names})))
+    return True
+
+
+async def _run(test: Coroutine[object, object, None]) -> None:
+    async with asyncio.timeout(TEST_TIMEOUT):
+        await test
+    left = asyncio.all_tasks() - {asyncio.current_task()}
+    assert not left, f"tasks left behind: {left}"
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_behind() -> Iterator[None]:
+    """Fail a test that leaves a child process or an fd."""
+    fds, children = _fds(), _children()
+    yield
+    assert _children() - children == set(), "processes left behind"
+    assert [f"{fd}: {what}" for fd, what in _fds().items() if fds.get(fd) != what] == [], "fds left behind"
+
+
+@pytest.fixture
+def private_bus(tmp_path: Path) -> Iterator[PrivateBus]:
+    """A running dbus-daemon that nobody else uses; its `address` survives `restart()`."""
+    with DBusDaemon(tmp_path / "bus") as bus:
+        yield bus
+
+
+def _fds() -> dict[str, str]:
+    found = {}
+    for fd in os.listdir("/proc/self/fd"):
+        try:
+            found[fd] = os.readlink(f"/proc/self/fd/{fd}")
+        except FileNotFoundError:
+            continue  # that of the listing itself
+    return found
+
+
+def _children() -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=True)}
