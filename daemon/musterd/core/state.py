@@ -37,7 +37,7 @@ class Modes:
 
 
 def format_session(session: Session) -> str:
-    table = {key: value for key, value in asdict(session).items() if value not in (None, "", (), 0, False)}
+    table = {k: v for k, v in asdict(session).items() if k == "uid" or v not in (None, "", (), 0, False)}
     table["turn"] = {k: v for k, v in asdict(session.turn).items() if v not in ("", (), 0, frozenset())}
     if session.turn.subagents:
         table["turn"]["subagents"] = sorted(session.turn.subagents)
