@@ -31,9 +31,18 @@ class SqliteEventLog:
     commit: a lone event is written at once, a burst costs few commits, and nothing has to poll.
     """
 
-    def __init__(self, path: str, quarantine: str, config: EventsConfig, clock: Clock) -> None:
+    def __init__(
+        self,
+        path: str,
+        quarantine: str,
+        config: EventsConfig,
+        clock: Clock,
+        tell: Callable[[Record], None] = lambda _: None,
+    ) -> None:
+        """`quarantine` is an existing directory; `tell` gets each record too (see `journal.tell`)."""
         self.config = config  # may be replaced
         self._clock = clock
+        self._tell = tell
         self._db = EventDb(path, quarantine)
         self._waiting: deque[Record] = deque(maxlen=MAX_WAITING)
         self._dropped = 0
@@ -44,6 +53,7 @@ class SqliteEventLog:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="eventlog")
 
     def append(self, record: Record) -> None:
+        self._tell(record)
         if self._is_closed:
             return
         if len(self._waiting) == MAX_WAITING:

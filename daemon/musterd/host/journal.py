@@ -47,8 +47,8 @@ history = logging.getLogger("musterd.history")
 
 
 def tell(record: Record) -> None:
-    """An event of the history, as a structured record of the journal."""
-    level = LEVELS.get(record.kind, logging.INFO)
+    """An event of the history as a structured record; kinds that are not in the catalog at debug level."""
+    level = LEVELS.get(record.kind, logging.INFO if record.kind in MESSAGE_IDS else logging.DEBUG)
     history.log(level, "%s", record.text or record.kind, extra={"event": record})
 
 
@@ -65,7 +65,7 @@ def setup_logging(level: int | str, stream: TextIO = sys.stderr, path: str = JOU
         root.removeHandler(old)
         old.close()
     root.addHandler(handler)
-    root.setLevel(level)
+    root.setLevel(level.upper() if isinstance(level, str) else level)
 
 
 def is_journal(stream: TextIO) -> bool:

@@ -49,7 +49,7 @@ class StateDir:
     def open(cls, path: str) -> "StateDir":
         """Made with mode 0700 where it is missing. Raises OSError."""
         with suppress(FileExistsError):
-            os.mkdir(path, 0o700)
+            os.makedirs(path, 0o700)
         fd = os.open(path, _DIRECTORY)
         try:
             os.fchmod(fd, 0o700)

@@ -35,7 +35,7 @@ class FileStore:
 
     def __init__(self, path: str) -> None:
         """Raises Failed where the directory cannot be used, or another process has it."""
-        self.path = path
+        self.path = path = os.path.realpath(path)  # the administrator's own links are followed
         self._open: list[StateDir] = []
         self._lock = -1
         try:

@@ -2,7 +2,7 @@
 
 import asyncio
 
-# Seconds. A timer may come a little early, for the loop rounds to its clock's resolution: the tick is reached.
+# Seconds. A timer may come a little early (the loop rounds to the resolution of its clock).
 SLACK = 0.005
 
 
