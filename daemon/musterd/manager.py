@@ -7,7 +7,6 @@ sessions up again, since anything may have happened meanwhile.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -76,6 +75,8 @@ class Manager:
         self.inhibitors: dict[int, Inhibitor] = {}
         self._inhibitors_taken = 0
         self._troubles: dict[str, str] = {}
+        self._enrolling: set[SessionId] = set()  # nobody was told of them yet
+        self._appeared: asyncio.Queue[Leader] = asyncio.Queue()
         self._keeper = Keeper(
             self.registry, ports.store, ports.clock, config.events, partial(self.set_trouble, "store")
         )
@@ -97,6 +98,7 @@ class Manager:
             self.registry.put(session)
         for session in self.registry.current():
             await self._take_up(session)
+        self.pressure = self.pressure.next(self.ports.gauge.read(), self.config.pressure)
 
     async def _take_up(self, session: Session) -> None:
         try:
@@ -114,6 +116,7 @@ class Manager:
             async with asyncio.TaskGroup() as tasks:
                 for warden in self.ports.wardens.values():
                     tasks.create_task(self._follow(warden), name=f"warden-{warden.uid}")
+                tasks.create_task(self._enrol_discovered(), name="discovery")
                 tasks.create_task(self._follow_pressure(), name="pressure")
                 tasks.create_task(self._keeper.run(), name="keeper")
                 tasks.create_task(self._watch_heartbeats(), name="heartbeats")
@@ -136,7 +139,18 @@ class Manager:
             case Said(session_id, spoken, source):
                 await self.hear(session_id, spoken, source)
             case Appeared(leader) if self.config.discovery.enabled and leader.facts.uid == warden.uid:
+                self._appeared.put_nowait(leader)
+
+    async def _enrol_discovered(self) -> None:
+        """Apart from the other events: the end of a session must not wait for the disk."""
+        while True:
+            leader = await self._appeared.get()
+            try:
                 await self._enrol(leader, Spec(agent=leader.agent), how="discovered")
+            except NoSuchSession:
+                logger.debug("Process %d ended before it was enrolled", leader.process.pid)
+            except MusterError as exc:
+                logger.warning("Process %d: %s, ignoring", leader.process.pid, exc)
 
     async def _follow_pressure(self) -> None:
         async for reading in self.ports.gauge.readings():
@@ -190,16 +204,30 @@ class Manager:
         known = self.registry.by_leader(leader.process)
         if known is not None:
             return await self._update(known, session)
+        return await self._enlist(session, how)
+
+    async def _enlist(self, session: Session, how: str) -> Session:
+        """On the roll, watched, on disk, announced; undone when a later step fails."""
         self.registry.check_room(session.uid, self.config.limits)
-        async with AsyncExitStack() as undo:
-            self.registry.admit(session)
-            undo.callback(self.registry.forget, session.id)
-            await self._warden_of(session.uid).watch(session)
-            undo.callback(self._warden_of(session.uid).unwatch, session.id)
+        self.registry.admit(session)
+        self._enrolling.add(session.id)
+        try:
+            if session.leader is not None:
+                await self._warden_of(session.uid).watch(session)
             await self.ports.store.create(session)
-            undo.pop_all()
-        self._announce_new(self.registry.get(session.id), how)
-        return self.registry.get(session.id)
+        except BaseException:  # a call that is cancelled must not leave half a session, either
+            self._unwatch(session)
+            self.registry.forget(session.id)
+            raise
+        finally:
+            self._enrolling.discard(session.id)
+        session = self.registry.get(session.id)
+        logger.info("Session '%s': %s of user %d, %s", session.id, session.agent, session.uid, how)
+        self._record("registered", session, f"{how}: {session.agent} in {session.cwd}")
+        self.ports.announcer.session_new(session)
+        if not session.is_current:  # it ended while it was being written
+            self._announce_end(session)
+        return session
 
     async def _update(self, known: Session, seen: Session) -> Session:
         after = life.merged(known, seen)
@@ -223,22 +251,7 @@ class Manager:
             if session.state is State.OFFLINE:
                 self._end(session, "replaced")
         session = enrol.said(caller.uid, spec, now)
-        self.registry.check_room(session.uid, self.config.limits)
-        self.registry.admit(session)
-        try:
-            await self.ports.store.create(session)
-        except MusterError:
-            self.registry.forget(session.id)
-            raise
-        self._announce_new(session, "registered")
-        return session
-
-    def _announce_new(self, session: Session, how: str) -> None:
-        logger.info("Session '%s': %s of user %d, %s", session.id, session.agent, session.uid, how)
-        self._record("registered", session, f"{how}: {session.agent} in {session.cwd}")
-        self.ports.announcer.session_new(session)
-        if not session.is_current:  # it ended while it was being written
-            self.ports.announcer.session_removed(session, session.ended_reason)
+        return await self._enlist(session, "registered")
 
     def _completed(self, session: Session) -> Session:
         """With the resume recipe its adapter knows, unless the caller gave one."""
@@ -328,13 +341,20 @@ class Manager:
     def _end(self, session: Session, reason: str) -> None:
         after = session.ended(reason, self.ports.clock.now())
         self.registry.put(after)
-        if after.uid in self.ports.wardens:
-            self.ports.wardens[after.uid].unwatch(after.id)
+        self._unwatch(after)
         self._drop_inhibitors(after.id)
-        logger.info("Session '%s' ended: %s", after.id, reason)
-        self._record("ended", after, reason)
-        self.ports.announcer.session_removed(after, reason)
+        if after.id not in self._enrolling:
+            self._announce_end(after)
         self._keeper.want(after.id)
+
+    def _announce_end(self, session: Session) -> None:
+        logger.info("Session '%s' ended: %s", session.id, session.ended_reason)
+        self._record("ended", session, session.ended_reason)
+        self.ports.announcer.session_removed(session, session.ended_reason)
+
+    def _unwatch(self, session: Session) -> None:
+        if session.uid in self.ports.wardens:
+            self.ports.wardens[session.uid].unwatch(session.id)
 
     # Whose it is
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from musterd.core.case import Case, Explanation, Mode, Verdict, World
-from musterd.core.errors import Failed, InvalidArgs, NotAuthorized
+from musterd.core.errors import Failed, InvalidArgs, NoSuchSession, NotAuthorized
 from musterd.core.evidence import Observation, Usage
 from musterd.core.reaper import explain, rank
 from musterd.core.session import Session, SessionId
@@ -33,6 +33,7 @@ class Reaper:
         self._ports = manager.ports
         self._looks: dict[SessionId, list[Observation]] = {}
         self._verdicts: dict[SessionId, Explanation] = {}
+        self._usages: dict[SessionId, Usage] = {}
         self._would_have: dict[SessionId, int] = {}  # last word of a session when dry-run took it
         self.last_evaluation = 0
 
@@ -75,6 +76,18 @@ class Reaper:
     def verdict(self, session_id: SessionId) -> Explanation | None:
         """The latest one, made whenever; None if none was made yet."""
         return self._verdicts.get(session_id)
+
+    def last_usage(self, session_id: SessionId) -> Usage:
+        """What its tree cost when it was last looked at."""
+        return self._usages.get(session_id, Usage())
+
+    async def explain(self, session: Session) -> tuple[Explanation, int]:
+        """The verdict on one session, from a look made now, and the time of that."""
+        judged = await self.evaluate([session])
+        if not judged:
+            raise NoSuchSession(f"Session '{session.id}' could not be looked at.")
+        (case, explanation), *_ = judged
+        return explanation, case.now
 
     async def evaluate(self, sessions: Sequence[Session]) -> list[tuple[Case, Explanation]]:
         """One look at all of them, and a verdict on each that is still there afterwards."""
@@ -153,11 +166,12 @@ class Reaper:
         for case, explanation in judged:
             before = self._verdicts.get(case.session.id)
             self._verdicts[case.session.id] = explanation
+            self._usages[case.session.id] = case.look.usage
             if before and (before.verdict, before.kept_by) == (explanation.verdict, explanation.kept_by):
                 continue
             self._ports.log.append(_verdict_record(case, explanation))
         for gone in [i for i in self._verdicts if not self._is_current(i)]:
-            for memory in (self._verdicts, self._looks, self._would_have):
+            for memory in (self._verdicts, self._usages, self._looks, self._would_have):
                 memory.pop(gone, None)
 
     def _is_current(self, session_id: SessionId) -> bool:
@@ -168,7 +182,9 @@ class Reaper:
         warden = self._ports.wardens.get(session.uid)
         if warden is None or not session.is_current:
             return Usage()
-        return (await warden.usage([session])).get(session.id, Usage())
+        usage = (await warden.usage([session])).get(session.id, Usage())
+        self._usages[session.id] = usage
+        return usage
 
     # Acting
 

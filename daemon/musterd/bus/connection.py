@@ -245,7 +245,7 @@ class BusConnection:
             self._link = await self._establish(TAKE_OVER)
         finally:
             self._is_moving = False
-        await deaf.drop()
+        deaf.drop()
         self._tell(BusState.MOVED, f"the bus stopped reading '{deaf.unique_name}'")
 
     async def _establish(self, flags: NameFlag) -> Link:
@@ -258,7 +258,7 @@ class BusConnection:
             if self._name:
                 await _claim(ask, self._name, flags)
         except BaseException:
-            await link.drop()
+            link.drop()
             raise
         if not link.is_open:
             raise BusGone("the new connection was closed at once")

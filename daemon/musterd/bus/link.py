@@ -8,7 +8,7 @@ import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from dbus_fast import BusType, Message, MessageType
 from dbus_fast.aio import MessageBus
@@ -60,7 +60,7 @@ class Link:
         bus._disconnect_future.add_done_callback(self._lost)
 
     @classmethod
-    async def open(cls, address: str, receiver: Receiver, *, within: float) -> "Link":
+    async def open(cls, address: str, receiver: Receiver, *, within: float) -> Self:
         """Connect to `address`: "system", "session" or a D-Bus address. Raises BusGone."""
         try:
             async with asyncio.timeout(within):
@@ -108,15 +108,16 @@ class Link:
         """Let what is queued leave, then end the connection."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_TIMEOUT):
-                await self._writer.drain()
-        await self.drop()
+                await self.drain()
+        self.drop()
 
-    async def drop(self) -> None:
-        """End the connection at once."""
-        if self.is_open:
-            self._bus.disconnect()
-        with suppress(Exception):  # how it ended does not matter any more
-            await self._bus.wait_for_disconnect()  # type: ignore[no-untyped-call]
+    async def drain(self) -> None:
+        """Return when all that is queued now has left, or will not any more."""
+        await self._writer.drain()
+
+    def drop(self) -> None:
+        """End the connection at once; the receiver hears of it in the next turn of the loop."""
+        self._bus._finalize(None)  # disconnect() would wait for the reader
 
     def _receive(self, message: Message) -> bool:
         try:

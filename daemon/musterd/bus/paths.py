@@ -35,7 +35,8 @@ def _check(part: SignatureType, value: Any) -> None:
                 if _may_hold_paths(child):
                     _check(child, item)
         case "a" if isinstance(value, dict):
-            _check_dict(*part.children[0].children, value)
+            key_type, value_type = part.children[0].children
+            _check_dict(key_type, value_type, value)
         case "a":
             for item in value:
                 _check(part.children[0], item)
@@ -43,7 +44,7 @@ def _check(part: SignatureType, value: Any) -> None:
 
 def _check_dict(key_type: SignatureType, value_type: SignatureType, values: dict[Any, Any]) -> None:
     for key, item in values.items():
-        if key_type.token == "o":  # noqa: S105 - a D-Bus type
+        if key_type.token == "o":
             _check(key_type, key)
         if _may_hold_paths(value_type):
             _check(value_type, item)

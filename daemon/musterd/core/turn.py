@@ -26,11 +26,11 @@ class Turn:
 
     @property
     def is_working(self) -> bool:
-        return self.started > max(self.ended, self.settled)
+        """At the same instant, work wins over its end."""
+        return self.started > 0 and self.started >= max(self.ended, self.settled)
 
     @property
     def is_settled(self) -> bool:
-        """Strictly later than every start: at the same instant, work wins."""
         return self.settled > self.started
 
 

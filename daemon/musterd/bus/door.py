@@ -1,0 +1,79 @@
+"""What the interface classes share: who calls, which objects there are, lists that fit into an answer."""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from typing import TypeVar
+
+from musterd.core.session import Session
+from musterd.manager import Manager
+from musterd.ports import Caller
+
+from .call import Call
+from .caller import Callers
+from .contract import OBJECT_MANAGER
+from .names import MANAGER, REAPER, ROOT, SESSION, session_id_of, session_path
+
+T = TypeVar("T")
+
+# A list answer stays below the limit of a reply, with room for the frame around it.
+LIST_BYTES = 240 * 1024
+ROWS = 1000
+
+
+class Door:
+    """Asks the bus who calls; shows each caller the objects it may see."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        # Callers need the connection, which needs the front, which needs this. A call may come as soon as the
+        # name is ours, and waits until the rest is.
+        self._callers: asyncio.Future[Callers] = asyncio.get_running_loop().create_future()
+
+    def open(self, callers: Callers) -> None:
+        self._callers.set_result(callers)
+
+    async def caller(self, call: Call) -> Caller:
+        known = await (await asyncio.shield(self._callers)).get(call.sender)
+        return Caller(known.uid, known.pid, known.name, call.is_interactive)
+
+    async def interfaces(self, call: Call, path: str) -> Collection[str]:
+        if path == ROOT:
+            return (MANAGER, REAPER, OBJECT_MANAGER)
+        session_id = session_id_of(path)
+        if session_id is None or session_id not in self._manager.registry:
+            return ()
+        await self._manager.session(await self.caller(call), session_id)
+        return (SESSION,)
+
+    async def paths(self, call: Call) -> Collection[str]:
+        sessions = self._manager.visible(await self.caller(call))
+        return [ROOT, *(session_path(session.id) for session in sessions)]
+
+
+def row(session: Session) -> list[object]:
+    """id, agent, uid, state, cwd, path"""
+    return [
+        session.id,
+        session.agent.value,
+        session.uid,
+        session.state.value,
+        session.cwd,
+        session_path(session.id),
+    ]
+
+
+def page(
+    items: Sequence[T], offset: int, limit: int, make: Callable[[T], list[object]]
+) -> list[list[object]]:
+    """Rows from `offset` on: no more than `limit`, than a thousand, or than fit into one answer."""
+    rows: list[list[object]] = []
+    size = 0
+    for item in items[offset : offset + min(limit or ROWS, ROWS)]:
+        made = make(item)
+        size += 32 + sum(len(value.encode()) + 8 if isinstance(value, str) else 8 for value in made)
+        if size > LIST_BYTES:
+            break
+        rows.append(made)
+    return rows
+
+

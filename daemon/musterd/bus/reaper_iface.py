@@ -1,0 +1,90 @@
+"""org.musterd.Muster1.Reaper: modes, explanations and the history of the reaper."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from dbus_fast import Variant
+
+from musterd.core.case import Case, Explanation, Gate
+from musterd.manager import Manager
+from musterd.ports import Record
+from musterd.reaping import Reaper
+
+from .call import Call, Handler
+from .contract import Values
+from .door import Door, page
+from .manager_iface import NO_UID
+
+KINDS = ("verdict", "would-reap", "reaped", "cancelled", "mode", "pressure")
+HISTORY_ROWS = 500
+
+
+class ReaperInterface:
+    def __init__(self, manager: Manager, reaper: Reaper, door: Door) -> None:
+        self._manager = manager
+        self._reaper = reaper
+        self._door = door
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        return {
+            "SetMode": self._set_mode,
+            "Explain": self._explain,
+            "ListVerdicts": self._list_verdicts,
+            "History": self._history,
+        }
+
+    async def properties(self, _call: Call, _path: str) -> Values:
+        return reaper_values(self._manager, self._reaper)
+
+    async def _set_mode(self, call: Call) -> None:
+        await self._reaper.set_mode(await self._door.caller(call), *call.args)
+
+    async def _explain(self, call: Call) -> Sequence[object]:
+        session = await self._manager.session(await self._door.caller(call), call.args[0])
+        explanation, now = await self._reaper.explain(session)
+        gates = [_gate_row(gate, now) for gate in explanation.gates]
+        return [explanation.verdict.value, explanation.kept_by, gates]
+
+    async def _list_verdicts(self, call: Call) -> Sequence[object]:
+        sessions = self._manager.visible(await self._door.caller(call))
+        return [page(await self._reaper.evaluate(sessions), 0, 0, _verdict_row)]
+
+    async def _history(self, call: Call) -> Sequence[object]:
+        limit = min(call.args[0] or HISTORY_ROWS, HISTORY_ROWS)
+        caller = await self._door.caller(call)
+        events = await self._manager.history(caller, limit, 0, 0, "", KINDS)
+        return [[_history_row(number, record) for number, record in events]]
+
+
+def reaper_values(manager: Manager, reaper: Reaper) -> dict[str, Any]:
+    return {
+        "Mode": reaper.mode.value,
+        "AutoDisabled": bool(manager.modes.auto_disabled_reason),
+        "AutoDisabledReason": manager.modes.auto_disabled_reason,
+        "Tier": manager.pressure.tier.value,
+        "LastEvaluationUSec": reaper.last_evaluation,
+        "ReapsLastHour": len(reaper.actions),
+        "BudgetPerHour": manager.config.reaper.budget_per_hour,
+    }
+
+
+def _gate_row(gate: Gate, now: int) -> list[object]:
+    age = max(now - gate.finding.at, 0) if gate.finding.at else 0
+    return [gate.name, gate.finding.outcome.value, age, gate.finding.evidence]
+
+
+def _verdict_row(judged: tuple[Case, Explanation]) -> list[object]:
+    case, explanation = judged
+    return [case.session.id, explanation.verdict.value, explanation.kept_by, case.look.usage.memory]
+
+
+def _history_row(number: int, record: Record) -> dict[str, Variant]:
+    return {
+        "Number": Variant("t", number),
+        "TimeUSec": Variant("t", record.at),
+        "Kind": Variant("s", record.kind),
+        "Session": Variant("s", record.session),
+        "UID": Variant("u", record.uid if record.uid >= 0 else NO_UID),
+        "Text": Variant("s", record.text),
+    }

@@ -1,0 +1,63 @@
+"""org.musterd.Muster1.Session: the properties of one session."""
+
+from typing import Any
+
+from musterd.core.case import Explanation
+from musterd.core.errors import NoSuchSession
+from musterd.core.evidence import Usage
+from musterd.core.session import Session
+from musterd.manager import Manager
+from musterd.reaping import Reaper
+
+from .call import Call
+from .contract import PROPERTIES, Values
+from .names import session_id_of
+
+
+class SessionInterface:
+    def __init__(self, manager: Manager, reaper: Reaper) -> None:
+        self._manager = manager
+        self._reaper = reaper
+
+    async def properties(self, call: Call, path: str) -> Values:
+        session_id = session_id_of(path)
+        if session_id is None:
+            raise NoSuchSession(f"There is no session at '{path}'.")
+        session = self._manager.registry.get(session_id)
+        if call.interface == PROPERTIES:  # a list of all must not walk all of /proc for each
+            usage = await self._reaper.usage(session)
+        else:
+            usage = self._reaper.last_usage(session.id)
+        return session_values(session, self._reaper.verdict(session.id), usage)
+
+
+def session_values(session: Session, verdict: Explanation | None, usage: Usage) -> dict[str, Any]:
+    return {
+        "Id": session.id,
+        "Agent": session.agent.value,
+        "UID": session.uid,
+        "State": session.state.value,
+        "StateSource": session.state_source.value,
+        "CWD": session.cwd,
+        "Title": session.title,
+        "Leader": session.leader.pid if session.leader else 0,
+        "Terminal": session.terminal,
+        "AgentSessionId": session.agent_session_id,
+        "Transcript": session.transcript,
+        "CreatedUSec": session.created_usec,
+        "LastActivityUSec": session.last_activity_usec,
+        "IdleSinceUSec": session.idle_since_usec,
+        "Protected": session.protected,
+        "Memory": usage.memory,
+        "CPUUSec": usage.cpu_usec,
+        "Tasks": usage.tasks,
+        "Scope": "",
+        "Resumable": session.is_resumable,
+        "ResumeCommand": list(session.resume_command),
+        "LastError": session.last_error,
+        "EndedReason": session.ended_reason,
+        "EndedUSec": session.ended_usec,
+        "Verdict": verdict.verdict.value if verdict else "",
+        "KeptBy": verdict.kept_by if verdict else "",
+        "Claims": [],
+    }

@@ -1,0 +1,201 @@
+"""The composition root: makes the parts, wires them, runs them, and tells systemd how they fare."""
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from musterd.agents.catalog import ADAPTERS
+from musterd.authority import Operators
+from musterd.bus.announcer import BusAnnouncer
+from musterd.bus.caller import Callers
+from musterd.bus.connection import BusConnection, BusState
+from musterd.bus.contract import Contract
+from musterd.bus.door import Door
+from musterd.bus.errors import BusError
+from musterd.bus.front import Front
+from musterd.bus.holds import Holds
+from musterd.bus.limits import Limits
+from musterd.bus.manager_iface import ManagerInterface, manager_values
+from musterd.bus.names import BUS_NAME, MANAGER, REAPER, SESSION
+from musterd.bus.reaper_iface import ReaperInterface, reaper_values
+from musterd.bus.session_iface import SessionInterface
+from musterd.core.config import Config
+from musterd.core.errors import MusterError
+from musterd.core.session import State
+from musterd.host.clock import HostClock
+from musterd.host.configfiles import read_config
+from musterd.host.eventlog import SqliteEventLog
+from musterd.host.notify import Notifier
+from musterd.host.psi import Gauge
+from musterd.host.store import FileStore
+from musterd.host.ticks import next_tick
+from musterd.main import Options
+from musterd.manager import Manager, Ports
+from musterd.ports import Clock, Warden
+from musterd.reaping import Reaper
+from musterd.warden.local import LocalWarden
+
+logger = logging.getLogger(__name__)
+
+# Without a watchdog to feed, the round through all parts is made as often.
+ROUND_INTERVAL = 30.0
+
+HOOK_PAYLOAD = 256 * 1024
+LIMITS = Limits(long_strings={(MANAGER, "ReportEvent"): HOOK_PAYLOAD})
+
+
+class Service:
+    """All parts, and the rounds that prove them alive."""
+
+    def __init__(self, manager: Manager, reaper: Reaper, bus: BusConnection, options: Options) -> None:
+        self._manager = manager
+        self._reaper = reaper
+        self._bus = bus
+        self._options = options
+        self._notifier = Notifier()
+        self._stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until SIGTERM or SIGINT, or until the bus name is lost for good."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                parts = [
+                    tasks.create_task(self._manager.run(), name="manager"),
+                    tasks.create_task(self._reaper.run(), name="reaper"),
+                    tasks.create_task(self._rounds(), name="rounds"),
+                ]
+                self._notifier.ready(self._status())
+                await self._stop.wait()
+                self._notifier.stopping("Stopping")
+                for part in parts:
+                    part.cancel()
+        finally:
+            self._notifier.close()
+
+    def bus_changed(self, state: BusState, reason: str) -> None:
+        match state:
+            case BusState.UP | BusState.MOVED:
+                self._manager.set_trouble("bus", "")
+                logger.info("The bus is back: %s", reason)
+            case BusState.DOWN:
+                self._manager.set_trouble("bus", f"the bus is down: {reason}")
+            case BusState.REPLACED:
+                logger.error("Giving up: %s", reason)
+                self._stop.set()
+
+    def _reload(self) -> None:
+        """A configuration with mistakes is not taken: what runs is known to work."""
+        self._notifier.reloading()
+        config, mistakes = read_config(self._options.config_file)
+        for mistake in mistakes:
+            logger.warning("%s", mistake)
+        if mistakes:
+            logger.error("Keeping the old configuration, the new one has %d mistakes", len(mistakes))
+        else:
+            self._manager.config = config
+            logger.info("Configuration '%s' was read again", self._options.config_file)
+        self._notifier.ready(self._status())
+
+    async def _rounds(self) -> None:
+        """WATCHDOG=1 is earned: only if loop, bus and store have all just worked."""
+        while True:
+            await next_tick(self._notifier.watchdog_interval or ROUND_INTERVAL)
+            try:
+                await self._bus.probe()
+                await self._manager.ports.store.check()
+            except (BusError, MusterError) as exc:
+                logger.error("A part does not work: %s", exc)
+                continue
+            self._manager.set_trouble("store", "")
+            self._notifier.watchdog()
+            self._notifier.status(self._status())
+
+    def _status(self) -> str:
+        sessions = self._manager.registry.current()
+        busy = sum(1 for session in sessions if session.state is State.BUSY)
+        health = self._manager.health_reasons
+        return (
+            f"{len(sessions)} sessions, {busy} busy; pressure {self._manager.pressure.tier}; "
+            f"reaper {self._reaper.mode}" + (f"; degraded: {health[0]}" if health else "")
+        )
+
+
+async def serve(options: Options, config: Config) -> int:
+    try:
+        async with AsyncExitStack() as stack:
+            service = await _build(options, config, stack)
+            await service.run()
+    except* (BusError, MusterError) as group:
+        for exc in group.exceptions:
+            logger.error("%s", exc)
+        return 1
+    return 0
+
+
+async def _build(options: Options, config: Config, stack: AsyncExitStack) -> Service:
+    clock = HostClock()
+    contract = Contract.load()
+    announcer = BusAnnouncer(contract)
+    stack.callback(announcer.close)
+    store = FileStore(options.state_dir)
+    stack.push_async_callback(store.close)
+    log = SqliteEventLog(
+        os.path.join(options.state_dir, "events.db"),
+        os.path.join(options.state_dir, "quarantine"),
+        config.events,
+        clock,
+    )
+    stack.push_async_callback(log.close)
+    wardens = await stack.enter_async_context(_wardens(options, config, clock))
+    uid = os.getuid()
+    authority = Operators() if options.is_system else Operators(uid)
+    ports = Ports(wardens, store, log, announcer, authority, clock, Gauge(config.pressure, clock), ADAPTERS)
+    manager = Manager(config, ports)
+    reaper = Reaper(manager)
+    await manager.load()
+    front, door = _front(manager, reaper, contract, stack)
+    bus = await stack.enter_async_context(BusConnection.open(options.bus, BUS_NAME, front))
+    callers = Callers(bus)
+    stack.callback(callers.forget_all)
+    door.open(callers)
+    announcer.root_values = lambda: {**manager_values(manager), **reaper_values(manager, reaper)}
+    announcer.bus = bus
+    service = Service(manager, reaper, bus, options)
+    bus.listen(service.bus_changed)
+    return service
+
+
+@asynccontextmanager
+async def _wardens(options: Options, config: Config, clock: Clock) -> AsyncIterator[Mapping[int, Warden]]:
+    """In single-user mode the one warden is a plain object; the system daemon has none in process."""
+    if options.is_system:
+        yield {}
+        return
+    warden = LocalWarden(os.getuid(), ADAPTERS, clock, config.discovery)
+    try:
+        yield {warden.uid: warden}
+    finally:
+        await warden.close()
+
+
+def _front(manager: Manager, reaper: Reaper, contract: Contract, stack: AsyncExitStack) -> tuple[Front, Door]:
+    door = Door(manager)
+    holds = Holds(manager.uninhibit)
+    stack.callback(holds.close)
+    front = Front(contract, door, LIMITS)
+    manager_iface = ManagerInterface(manager, door, holds)
+    reaper_iface = ReaperInterface(manager, reaper, door)
+    front.register(MANAGER, manager_iface.handlers)
+    front.register(REAPER, reaper_iface.handlers)
+    front.properties(MANAGER, manager_iface.properties)
+    front.properties(REAPER, reaper_iface.properties)
+    front.properties(SESSION, SessionInterface(manager, reaper).properties)
+    front.check()
+    return front, door

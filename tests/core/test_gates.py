@@ -1,0 +1,288 @@
+"""Every gate in both directions: what it keeps for, and that it lets a proven idle session pass."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from helpers.builders import BOOT, LEADER, MINUTE, NOW, SECOND, case, child, look, session, world
+from musterd.core import gates
+from musterd.core.case import Case, Finding, Mode, Outcome, Verdict
+from musterd.core.config import ReaperConfig
+from musterd.core.evidence import Identity, Native, NativeState, Presence, Screen, Transcript, Unknown
+from musterd.core.inhibitor import Inhibitor, What
+from musterd.core.inhibitor import Mode as InhibitMode
+from musterd.core.pressure import Tier
+from musterd.core.reaper import explain, rank
+from musterd.core.session import PidRef, Session, SessionId, State
+from musterd.core.turn import Turn
+
+
+def turned(**changes: Any) -> Session:
+    return session(turn=replace(session().turn, **changes))
+
+
+def inhibitor(what: str = "reap", mode: InhibitMode = InhibitMode.BLOCK, **changes: Any) -> Inhibitor:
+    held = Inhibitor(1, frozenset({What(what)}), "vim", "editing", mode, 1000, 1, "")
+    return replace(held, **changes)
+
+
+def seen(**changes: Any) -> Identity:
+    return replace(Identity(LEADER, 1000, "/opt/codex", "thread-1"), **changes)
+
+
+HELPER = child("mcp-server", helper=True)
+STRANGER = child("make", helper=False)
+YOUNG = session(started_usec=NOW - 9 * MINUTE)
+
+TABLE: list[tuple[str, str, Case, Outcome]] = [
+    ("protected", "an ordinary one", case(), Outcome.PASS),
+    ("protected", "pinned", case(session=session(protected=True)), Outcome.KEEP),
+    ("protected", "the daemon's own", case(is_ours=True), Outcome.KEEP),
+    (
+        "protected",
+        "matched by title",
+        case(session=session(title="the release"), config=ReaperConfig(protect=("title:*release*",))),
+        Outcome.KEEP,
+    ),
+    ("protected", "matched by agent", case(config=ReaperConfig(protect=("agent:codex",))), Outcome.KEEP),
+    ("protected", "another directory", case(config=ReaperConfig(protect=("cwd:/home/*",))), Outcome.PASS),
+    ("inhibited", "block for all of the user's", case(inhibitors=[inhibitor()]), Outcome.KEEP),
+    ("inhibited", "block for this one", case(inhibitors=[inhibitor(session="abcdef", uid=0)]), Outcome.KEEP),
+    ("inhibited", "block for another one", case(inhibitors=[inhibitor(session="other")]), Outcome.PASS),
+    ("inhibited", "another user's", case(inhibitors=[inhibitor(uid=1001)]), Outcome.PASS),
+    ("inhibited", "delays only", case(inhibitors=[inhibitor(mode=InhibitMode.DELAY)]), Outcome.PASS),
+    ("inhibited", "of stops only", case(inhibitors=[inhibitor("stop")]), Outcome.PASS),
+    ("identity", "all agree", case(), Outcome.PASS),
+    ("identity", "no kernel inode", case(session=session(leader=replace(LEADER, inode=0))), Outcome.PASS),
+    ("identity", "a recycled pid", case(session=session(leader=replace(LEADER, inode=98))), Outcome.KEEP),
+    ("identity", "another boot", case(session=session(leader=replace(LEADER, boot_id="b"))), Outcome.KEEP),
+    ("identity", "another user", case(look=look(identity=seen(uid=0))), Outcome.KEEP),
+    ("identity", "another program", case(look=look(identity=seen(executable="/bin/sh"))), Outcome.KEEP),
+    (
+        "identity",
+        "another conversation",
+        case(look=look(identity=seen(agent_session_id="t2"))),
+        Outcome.KEEP,
+    ),
+    ("identity", "agent publishes no id", case(look=look(identity=seen(agent_session_id=""))), Outcome.PASS),
+    ("identity", "no conversation known", case(session=session(agent_session_id="")), Outcome.UNKNOWN),
+    ("identity", "cannot be read", case(look=look(identity=Unknown("gone"))), Outcome.UNKNOWN),
+    ("identity", "remote", case(session=session(leader=None, host="h")), Outcome.UNKNOWN),
+    ("unsupported", "adapter says no", case(unsupported="aider cannot prove it"), Outcome.KEEP),
+    ("unsupported", "adapter says nothing", case(), Outcome.PASS),
+    ("young", "two hours", case(), Outcome.PASS),
+    ("young", "nine minutes", case(session=YOUNG), Outcome.KEEP),
+    ("young", "just resumed", case(session=session(resumed_usec=NOW - MINUTE)), Outcome.KEEP),
+    ("young", "from the future", case(session=session(started_usec=NOW + MINUTE)), Outcome.UNKNOWN),
+    ("recovery", "none", case(), Outcome.PASS),
+    ("recovery", "compacting", case(session=turned(recovering=NOW - 9 * MINUTE)), Outcome.KEEP),
+    ("waiting", "nothing asked", case(), Outcome.PASS),
+    ("waiting", "a permission", case(session=turned(waiting=NOW - MINUTE)), Outcome.KEEP),
+    ("waiting", "says its status", case(look=look(native=Native(NativeState.WAITING))), Outcome.KEEP),
+    ("turn", "ended", case(), Outcome.PASS),
+    ("turn", "never a word", case(session=session(turn=Turn())), Outcome.UNKNOWN),
+    ("turn", "ended without proof", case(session=turned(settled=0)), Outcome.UNKNOWN),
+    ("turn", "began anew", case(session=turned(started=NOW - MINUTE)), Outcome.KEEP),
+    ("turn", "began in the same instant", case(session=turned(started=NOW - 60 * MINUTE)), Outcome.KEEP),
+    ("turn", "its state is another", case(session=session(state=State.BUSY)), Outcome.KEEP),
+    ("native", "has none", case(), Outcome.PASS),
+    ("native", "idle", case(look=look(native=Native(NativeState.IDLE))), Outcome.PASS),
+    ("native", "busy", case(look=look(native=Native(NativeState.BUSY))), Outcome.KEEP),
+    ("native", "a shell still runs", case(look=look(native=Native(NativeState.SHELL))), Outcome.KEEP),
+    ("native", "unreadable", case(look=look(native=Unknown("torn"))), Outcome.UNKNOWN),
+    ("pending", "nothing", case(), Outcome.PASS),
+    ("pending", "a background task", case(session=turned(pending=("npm run dev",))), Outcome.KEEP),
+    ("pending", "a claim", case(claims=["c1"]), Outcome.KEEP),
+    ("pending", "a draft", case(look=look(screen=Screen("digest", has_draft=True))), Outcome.KEEP),
+    ("subagent", "none", case(), Outcome.PASS),
+    ("subagent", "one", case(session=turned(subagents=frozenset({"a1"}))), Outcome.KEEP),
+    ("children", "none", case(), Outcome.PASS),
+    ("children", "a build", case(look=look(children=(STRANGER,))), Outcome.KEEP),
+    ("children", "unreadable", case(look=look(children=Unknown("denied"))), Outcome.UNKNOWN),
+    (
+        "children",
+        "a quiet helper",
+        case(look=look(children=(HELPER,)), earlier=look(at=NOW - 30 * SECOND, children=(HELPER,))),
+        Outcome.PASS,
+    ),
+    (
+        "children",
+        "a busy helper",
+        case(
+            look=look(children=(replace(HELPER, cpu_usec=3 * SECOND),)),
+            earlier=look(at=NOW - 30 * SECOND, children=(HELPER,)),
+        ),
+        Outcome.KEEP,
+    ),
+    ("children", "a helper seen once", case(look=look(children=(HELPER,)), earlier=None), Outcome.UNKNOWN),
+    (
+        "children",
+        "there since before the first turn",
+        case(
+            look=look(children=(child(helper=False, age=120 * MINUTE - 5 * SECOND),)),
+            earlier=look(at=NOW - 30 * SECOND),
+        ),
+        Outcome.PASS,
+    ),
+    (
+        "children",
+        "there since before the first turn, but nobody watched then",
+        case(
+            session=session(created_usec=NOW - 60 * MINUTE),
+            look=look(children=(child(helper=False, age=120 * MINUTE - 5 * SECOND),)),
+        ),
+        Outcome.KEEP,
+    ),
+    ("transcript", "unchanged", case(), Outcome.PASS),
+    ("transcript", "not known", case(look=look(transcript=None)), Outcome.UNKNOWN),
+    ("transcript", "unreadable", case(look=look(transcript=Unknown("a FIFO"))), Outcome.UNKNOWN),
+    ("transcript", "looked at once", case(earlier=None), Outcome.UNKNOWN),
+    (
+        "transcript",
+        "torn",
+        case(look=look(transcript=Transcript(1, 2, 3000, 1, is_complete=False))),
+        Outcome.KEEP,
+    ),
+    (
+        "transcript",
+        "grew",
+        case(look=look(transcript=Transcript(1, 2, 3001, 1, is_complete=True))),
+        Outcome.KEEP,
+    ),
+    (
+        "transcript",
+        "cut",
+        case(look=look(transcript=Transcript(1, 2, 0, 1, is_complete=True))),
+        Outcome.KEEP,
+    ),
+    (
+        "transcript",
+        "rotated",
+        case(look=look(transcript=Transcript(1, 9, 3000, 1, is_complete=True))),
+        Outcome.KEEP,
+    ),
+    ("screen", "unchanged", case(), Outcome.PASS),
+    ("screen", "moved", case(look=look(screen=Screen("other"))), Outcome.KEEP),
+    ("screen", "a dialog", case(look=look(screen=Screen("digest", has_dialog=True))), Outcome.KEEP),
+    ("screen", "looked at once", case(earlier=None), Outcome.UNKNOWN),
+    ("screen", "unreadable", case(look=look(screen=Unknown("tmux hangs"))), Outcome.UNKNOWN),
+    (
+        "screen",
+        "unreadable, but the agent has a status",
+        case(look=look(screen=Unknown("tmux hangs"), native=Native(NativeState.IDLE))),
+        Outcome.PASS,
+    ),
+    ("present", "nobody", case(), Outcome.PASS),
+    ("present", "typed just now", case(look=look(presence=Presence(True, NOW - MINUTE))), Outcome.KEEP),
+    ("present", "attached, away", case(look=look(presence=Presence(True, NOW - 16 * MINUTE))), Outcome.PASS),
+    ("present", "unreadable", case(look=look(presence=Unknown("tmux hangs"))), Outcome.UNKNOWN),
+    ("quiet", "an hour", case(), Outcome.PASS),
+    ("quiet", "eleven minutes at critical", case(session=turned(heard=NOW - 11 * MINUTE)), Outcome.PASS),
+    (
+        "quiet",
+        "eleven minutes at elevated",
+        case(session=turned(heard=NOW - 11 * MINUTE), tier=Tier.ELEVATED),
+        Outcome.KEEP,
+    ),
+    ("quiet", "nine minutes at critical", case(session=turned(heard=NOW - 9 * MINUTE)), Outcome.KEEP),
+    ("quiet", "a child started", case(look=look(children=(child(helper=True, age=MINUTE),))), Outcome.KEEP),
+    ("quiet", "in the future", case(session=turned(heard=NOW + MINUTE)), Outcome.UNKNOWN),
+    ("quiet", "the clock was set", case(clock_stepped=NOW - MINUTE), Outcome.KEEP),
+    ("resumable", "with a recipe", case(), Outcome.PASS),
+    ("resumable", "without one", case(session=session(resume_command=())), Outcome.KEEP),
+    ("resumable", "open twice", case(twins=[SessionId("twin")]), Outcome.KEEP),
+    ("worktree", "noted only", case(look=look(worktree="3 files changed")), Outcome.PASS),
+    (
+        "worktree",
+        "kept by policy",
+        case(look=look(worktree="3 files changed"), config=ReaperConfig(worktree_policy="keep")),
+        Outcome.KEEP,
+    ),
+    (
+        "worktree",
+        "clean",
+        case(look=look(worktree=""), config=ReaperConfig(worktree_policy="keep")),
+        Outcome.PASS,
+    ),
+    ("worktree", "not looked at", case(config=ReaperConfig(worktree_policy="keep")), Outcome.UNKNOWN),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "story", "given", "outcome"), TABLE, ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_gate(name: str, story: str, given: Case, outcome: Outcome) -> None:
+    assert dict(gates.CASE_GATES)[name](given).outcome is outcome
+
+
+@pytest.mark.parametrize("name", [name for name, _ in gates.CASE_GATES])
+def test_each_gate_is_seen_to_pass_and_not_to_pass(name: str) -> None:
+    outcomes = {outcome for gate, _, _, outcome in TABLE if gate == name}
+    assert Outcome.PASS in outcomes
+    assert outcomes - {Outcome.PASS}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "outcome"),
+    [
+        ("mode", world(), Outcome.PASS),
+        ("mode", world(mode=Mode.OFF), Outcome.KEEP),
+        ("tier", world(tier=Tier.ELEVATED), Outcome.PASS),
+        ("tier", world(tier=Tier.NORMAL), Outcome.KEEP),
+        ("cooldown", world(last_action=NOW - 14 * SECOND), Outcome.KEEP),
+        ("cooldown", world(last_action=NOW - 16 * SECOND), Outcome.PASS),
+        ("cooldown", world(actions=(NOW - 59 * MINUTE,) * 6), Outcome.KEEP),
+        ("cooldown", world(actions=(NOW - 61 * MINUTE,) * 6), Outcome.PASS),
+    ],
+)
+def test_gate_about_the_machine(name: str, given: Any, outcome: Outcome) -> None:
+    assert dict(gates.WORLD_GATES)[name](given, ReaperConfig()).outcome is outcome
+
+
+def test_proven_idle_session_is_reaped_under_pressure() -> None:
+    assert explain(case(), world()).verdict is Verdict.REAP
+
+
+def test_eligible_means_that_only_the_machine_holds_it() -> None:
+    explanation = explain(case(), world(tier=Tier.NORMAL))
+    assert (explanation.verdict, explanation.kept_by) == (Verdict.ELIGIBLE, "tier")
+
+
+def test_the_first_gate_that_does_not_pass_is_told() -> None:
+    explanation = explain(case(session=session(protected=True, resume_command=())), world(mode=Mode.OFF))
+    assert (explanation.verdict, explanation.kept_by, explanation.reason) == (
+        Verdict.KEEP,
+        "protected",
+        "pinned by its user",
+    )
+
+
+def test_every_gate_is_asked() -> None:
+    names = [gate.name for gate in explain(case(session=session(protected=True)), world()).gates]
+    assert names == [name for name, _ in (*gates.CASE_GATES, *gates.WORLD_GATES)]
+
+
+def test_gate_that_breaks_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Case) -> Finding:
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr("musterd.core.reaper.CASE_GATES", (("young", broken),))
+    explanation = explain(case(), world())
+    assert (explanation.verdict, explanation.kept_by) == (Verdict.KEEP, "young")
+    assert explanation.gates[0].finding.outcome is Outcome.UNKNOWN
+
+
+def test_most_private_memory_goes_first_and_longest_quiet_breaks_ties() -> None:
+    small = case()
+    big = case(look=look(usage=replace(look().usage, private=900)))
+    long_quiet = case(
+        session=turned(started=0, ended=0, settled=NOW - 90 * MINUTE, heard=0),
+        look=look(transcript=Transcript(1, 2, 3000, NOW - 90 * MINUTE, is_complete=True)),
+    )
+    assert rank([small, long_quiet, big]) == [big, long_quiet, small]
+
+
+def test_pid_is_another_process_after_a_reboot() -> None:
+    assert not LEADER.is_same(PidRef(LEADER.pid, LEADER.start_ticks, "other boot", LEADER.inode))
+    assert LEADER.is_same(PidRef(LEADER.pid, LEADER.start_ticks, BOOT, 0))
