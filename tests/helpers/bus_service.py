@@ -58,6 +58,7 @@ class Service:
         self.things = Things()
         self.release = asyncio.Event()  # lets Hold and Blob answer
         self.release.set()
+        self.held: asyncio.Queue[Call] = asyncio.Queue()  # what came to Hold and Blob
         self.pipes: list[int] = []  # our ends of what GiveFd gave
         limits = Limits(long_strings={(TEST, "EchoLong"): 256 * KIB})
         self.front = Front(Contract([CONTRACT.read_text()]), self.things, limits)
@@ -92,10 +93,12 @@ class Service:
         return None
 
     async def Blob(self, call: Call) -> Sequence[object]:  # noqa: N802
+        self.held.put_nowait(call)
         await self.release.wait()
         return ["x" * call.args[0]]
 
-    async def Hold(self, _call: Call) -> None:  # noqa: N802
+    async def Hold(self, call: Call) -> None:  # noqa: N802
+        self.held.put_nowait(call)
         await self.release.wait()
 
     async def Raise(self, call: Call) -> None:  # noqa: N802
@@ -136,13 +139,20 @@ class Heard:
         return
 
 
+class Client(Link):
+    """A link that can stop reading, as a program under Ctrl-Z does."""
+
+    def stop_reading(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._bus._fd)
+
+
 @asynccontextmanager
-async def client(address: str, heard: Heard | None = None) -> AsyncIterator[Link]:
-    link = await Link.open(address, heard or Heard(), within=10)
+async def client(address: str, heard: Heard | None = None) -> AsyncIterator[Client]:
+    link = await Client.open(address, heard or Heard(), within=10)
     try:
         yield link
     finally:
-        await link.drop()
+        link.drop()
 
 
 def message(

@@ -43,6 +43,10 @@ class PrivateBus:
             self.process = None
         self.path.unlink(missing_ok=True)
 
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
     def restart(self) -> None:
         self.stop()
         self.start()
