@@ -1,0 +1,173 @@
+"""`doctor`: looks for what is wrong, one check after the other, and says what to do about each."""
+
+import asyncio
+import shutil
+import sys
+from argparse import Namespace
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+
+from musterd import __version__
+
+from . import sessions
+from .client import MANAGER, REAPER, Client, Properties, Where, connect, gather
+from .failure import CtlError, Exit
+from .style import Style, paint
+from .text import printable
+
+CHECK_TIMEOUT = 10.0  # seconds for a program that we ask
+
+
+class Grade(StrEnum):
+    OK = "ok"
+    NOTE = "note"  # nothing is wrong, but one should know
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    check: str
+    grade: Grade
+    text: str
+    advice: str = ""
+
+
+MARKS = {Grade.OK: ("✓", Style.GREEN), Grade.NOTE: ("-", Style.BLUE), Grade.WRONG: ("✗", Style.RED)}
+
+
+async def run(where: Where, args: Namespace) -> int:
+    findings = [finding async for finding in examine(where)]
+    if "json" in args:
+        rows = [
+            {"Check": f.check, "Grade": f.grade.value, "Text": f.text, "Advice": f.advice} for f in findings
+        ]
+        print(sessions.as_json(rows))
+    else:
+        for finding in findings:
+            _show(finding)
+    return Exit.FAILED if any(f.grade is Grade.WRONG for f in findings) else Exit.DONE
+
+
+def _show(finding: Finding) -> None:
+    mark, style = MARKS[finding.grade]
+    print(f"{paint(mark, style)} {finding.check}: {printable(finding.text)}")
+    if finding.advice:
+        print(f"  -> {printable(finding.advice)}")
+
+
+async def examine(where: Where) -> AsyncIterator[Finding]:
+    try:
+        async with connect(where) as client:
+            manager = await client.properties(MANAGER)
+            for finding in _daemon(manager):
+                yield finding
+            for finding in (
+                *_pressure(manager["Pressure"]),
+                *_reaper(await client.properties(REAPER), where),
+            ):
+                yield finding
+            for finding in await _sessions(client):
+                yield finding
+    except CtlError as exc:
+        yield Finding("daemon", Grade.WRONG, str(exc), exc.hint)
+    if not where.host:  # what is on this machine says nothing of another
+        yield await _config(where)
+        yield _tmux()
+
+
+def _daemon(manager: Properties) -> list[Finding]:
+    found = [Finding("daemon", Grade.OK, f"musterd {manager['Version']} answers")]
+    if manager["Version"] != __version__:
+        text = f"the daemon is {manager['Version']}, musterctl is {__version__}"
+        found.append(Finding("version", Grade.WRONG, text, "Restart it: systemctl restart musterd"))
+    found += [
+        Finding("health", Grade.WRONG, reason, "'journalctl -u musterd' says more.")
+        for reason in manager["HealthReasons"]
+    ]
+    return found if manager["HealthReasons"] else [*found, Finding("health", Grade.OK, manager["Health"])]
+
+
+def _pressure(pressure: Properties) -> list[Finding]:
+    match pressure.get("Source"):
+        case "psi":
+            return [Finding("pressure", Grade.OK, f"read from PSI, {pressure.get('Tier')} now")]
+        case "psutil":
+            text = "the kernel has no PSI: available memory alone decides"
+            advice = "Boot with psi=1, or with a kernel that has CONFIG_PSI."
+            return [Finding("pressure", Grade.WRONG, text, advice)]
+    return [Finding("pressure", Grade.WRONG, "no reading was made yet", "See 'musterctl status'.")]
+
+
+def _reaper(reaper: Properties, where: Where) -> list[Finding]:
+    found = []
+    if reaper["AutoDisabled"]:
+        advice = "See 'musterctl reaper history'; then 'musterctl reaper mode' arms it again."
+        found.append(
+            Finding("reaper", Grade.WRONG, f"disarmed itself: {reaper['AutoDisabledReason']}", advice)
+        )
+    else:
+        found.append(Finding("reaper", Grade.OK, f"mode {reaper['Mode']}"))
+    if where.address != "system":
+        text = "single-user mode: who runs the daemon is its operator, and so is every agent of that user"
+        found.append(Finding("operator", Grade.NOTE, text))
+    return found
+
+
+async def _sessions(client: Client) -> list[Finding]:
+    found = await sessions.everything(client)
+    if not found:
+        advice = "Start an agent, or put one on the roll with 'musterctl register'."
+        return [Finding("sessions", Grade.NOTE, "there are none", advice)]
+    (rows,) = await client.manager("ListEvents", "utts", 1, 0, 0, "")
+    log = Finding(
+        "events", Grade.OK if rows else Grade.WRONG, "history is kept" if rows else "there is no history"
+    )
+    reports = await gather([partial(_session, client, session) for session in found])
+    return [log, *(finding for report in reports for finding in report)]
+
+
+async def _session(client: Client, session: Properties) -> Sequence[Finding]:
+    name = f"session {session['Id']}"
+    found = []
+    if session["StateSource"] not in ("hook", "native"):
+        text = f"neither a hook nor a status of {session['Agent']} was heard of"
+        hook = f"musterctl hook {session['Agent']} EVENT"
+        advice = f"Without them it is never proven idle. Let its hooks run '{hook}'."
+        found.append(Finding(name, Grade.NOTE if session["Agent"] == "other" else Grade.WRONG, text, advice))
+    try:
+        _, _, gates = await client.reaper("Explain", "s", session["Id"])
+    except CtlError as exc:
+        return [] if exc.name == "NoSuchSession" else [*found, Finding(name, Grade.WRONG, str(exc))]
+    for gate, outcome, _, evidence in gates:
+        if gate == "unsupported" and outcome != "pass":
+            grade = Grade.NOTE if session["Agent"] == "other" else Grade.WRONG
+            found.append(Finding(name, grade, f"never reaped: {evidence}"))
+    return found or [Finding(name, Grade.OK, f"{session['Agent']}, heard by {session['StateSource']}")]
+
+
+async def _config(where: Where) -> Finding:
+    """The daemon's own parser reads it; which files those are, it knows best."""
+    scope = ["--system"] if where.address == "system" else ["--user"]
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT):
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "musterd", *scope, "--check-config"),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            output, _ = await process.communicate()
+    except (OSError, TimeoutError) as exc:
+        return Finding("configuration", Grade.WRONG, f"could not be checked: {exc}")
+    mistakes = "; ".join(output.decode(errors="replace").splitlines())
+    if process.returncode:
+        return Finding("configuration", Grade.WRONG, mistakes, "Correct it, then: systemctl reload musterd")
+    return Finding("configuration", Grade.OK, "no mistakes")
+
+
+def _tmux() -> Finding:
+    if shutil.which("tmux"):
+        return Finding("tmux", Grade.OK, "installed")
+    return Finding("tmux", Grade.NOTE, "not installed: screens of sessions cannot be looked at")

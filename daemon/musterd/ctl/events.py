@@ -1,0 +1,79 @@
+"""`events`: what happened, oldest first; with -f, as it happens.
+
+Signals carry no text: they only say that it is time to ask for what is new.
+"""
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+
+from . import sessions
+from .client import Client
+from .failure import CtlError
+from .style import Style, paint
+from .text import clock, printable, user_name
+from .watch import Watch, watching
+
+KEYS = ("Number", "TimeUSec", "UID", "Kind", "Session", "Text")
+NO_UID = 2**32 - 1  # an event of the daemon itself
+QUIET = 10.0  # seconds without a signal until we ask anyway: an entry of the event log needs none
+PAGE = 500
+
+Event = tuple[int, int, int, str, str, str]
+
+
+async def run(client: Client, args: Namespace) -> None:
+    session_id = await _session(client, args.id)
+    if not args.follow:
+        _show(await _ask(client, session_id, limit=args.lines), args)
+        return
+    async with watching(client) as watch:
+        last = _show(await _ask(client, session_id, limit=args.lines), args)
+        await _follow(client, watch, session_id, last, args)
+
+
+async def _session(client: Client, text: str) -> str:
+    """History outlives sessions: an id that is not known any more may still be asked for."""
+    if not text:
+        return ""
+    try:
+        return (await sessions.resolve(client, text))[0]
+    except CtlError as exc:
+        if exc.name != "NoSuchSession" or text == ".":
+            raise
+        return text
+
+
+async def _ask(client: Client, session_id: str, *, limit: int, after: int = 0) -> list[Event]:
+    """The newest `limit` events after that number, oldest first."""
+    events: list[Event] = []
+    before = 0
+    while len(events) < limit:
+        (page,) = await client.manager(
+            "ListEvents", "utts", min(limit - len(events), PAGE), after, before, session_id
+        )
+        events += [(row[0], row[1], row[2], row[3], row[4], row[5]) for row in page]
+        if not page or page[-1][0] <= after + 1:
+            break
+        before = page[-1][0]
+    return events[::-1]
+
+
+async def _follow(client: Client, watch: Watch, session_id: str, last: int, args: Namespace) -> None:
+    while True:
+        await watch.wait(QUIET)
+        last = _show(await _ask(client, session_id, limit=2**31, after=last), args) or last
+
+
+def _show(events: Sequence[Event], args: Namespace) -> int:
+    """Print, and return the number of the last one (0 if there is none)."""
+    for event in events:
+        print(json.dumps(dict(zip(KEYS, event, strict=True))) if "json" in args else line(event), flush=True)
+    return events[-1][0] if events else 0
+
+
+def line(event: Event) -> str:
+    _, at, uid, kind, session_id, text = event
+    user = "-" if uid == NO_UID else user_name(uid)
+    parts = (f"{printable(kind):<10}", f"{printable(session_id) or '-':<8}", user, printable(text))
+    return f"{paint(clock(at), Style.DIM)}  {'  '.join(parts)}"

@@ -1,0 +1,62 @@
+"""How musterctl fails: one sentence, a hint where there is one, and an exit status."""
+
+from enum import IntEnum
+
+
+class Exit(IntEnum):
+    DONE = 0
+    FAILED = 1
+    MISUSED = 2
+    NO_DAEMON = 3
+
+
+class CtlError(Exception):
+    """What the user reads on stderr. `name` is the last part of the bus error's name, if there was one."""
+
+    def __init__(self, text: str, hint: str = "", status: Exit = Exit.FAILED, name: str = "") -> None:
+        super().__init__(text)
+        self.hint = hint
+        self.status = status
+        self.name = name
+
+
+class Misused(CtlError):
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text, hint, Exit.MISUSED)
+
+
+class NoDaemon(CtlError):
+    def __init__(self, text: str, hint: str = "") -> None:
+        super().__init__(text, hint, Exit.NO_DAEMON)
+
+
+HINTS = {
+    "NoSuchSession": "'musterctl list --all' shows the sessions there are.",
+    "AccessDenied": "Run it as that user, or as root.",
+    "NotAuthorized": "This takes an operator: root, or whom polkit lets.",
+    "Busy": "Try again when that is over; 'musterctl events -f' tells.",
+    "Inhibited": "'musterctl status' shows who holds an inhibitor.",
+    "UnknownMethod": "The daemon is of another version than musterctl; restart it.",
+    "UnknownInterface": "The daemon is of another version than musterctl; restart it.",
+}
+_NOBODY = ("ServiceUnknown", "NameHasNoOwner", "Spawn", "Disconnected", "NoReply")
+
+
+def translate(name: str, text: str) -> CtlError:
+    """A bus error as the user should read it."""
+    last = name.rpartition(".Error.")[2]
+    if last.startswith(_NOBODY):
+        return no_daemon(
+            "musterd is not running there." if last != "NoReply" else "musterd ended meanwhile."
+        )
+    if name == "org.freedesktop.DBus.Error.AccessDenied":
+        return CtlError(
+            "The bus does not let you talk to musterd.", "See its policy, org.musterd.Muster1.conf."
+        )
+    return CtlError(text, HINTS.get(last, ""), name=last)
+
+
+def no_daemon(text: str) -> NoDaemon:
+    return NoDaemon(
+        text, "Start it with 'systemctl start musterd', or look elsewhere: --user, --bus, MUSTERD_BUS."
+    )

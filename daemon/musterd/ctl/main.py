@@ -1,0 +1,109 @@
+"""musterctl: finds the verb, runs it, and turns failures into one sentence and an exit status.
+
+What a verb needs is imported only when it runs: hooks and completions pay for start-up each time.
+"""
+
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from .failure import CtlError, Exit, Misused
+from .parser import VERBS, Verb, build
+
+if TYPE_CHECKING:
+    from .client import Where
+
+_VALUED = ("--bus", "-H", "--host")  # options before the verb that take a value
+_ANSWERED_AT_ONCE = ("-h", "--help", "--version")
+
+
+def main() -> None:
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    own, rest = _split(argv)
+    if _verb_of(own) == "hook":
+        from .hook import run_hook  # its own way: it never fails
+
+        return run_hook(own)
+    if not _verb_of(own) and not any(option in own for option in _ANSWERED_AT_ONCE):
+        own = ["list", *own]
+    args = build().parse_args(own)
+    verb = next(verb for verb in VERBS if verb.name == args.verb)
+    try:
+        if rest and not verb.rest:
+            raise Misused(f"'{verb.name}' takes nothing after '--'.")
+        args.rest = rest
+        return _run_verb(verb, args)
+    except CtlError as exc:
+        return _complain(exc)
+    except KeyboardInterrupt:
+        return Exit.DONE if verb.lasts else 128 + 2
+    except BrokenPipeError:  # whoever read our output had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.DONE
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    own = list(argv)
+    if "--" not in own:
+        return own, []
+    at = own.index("--")
+    return own[:at], own[at + 1 :]
+
+
+def _verb_of(own: Sequence[str]) -> str:
+    """The first word that is no option, and no option's value."""
+    words = iter(own)
+    for word in words:
+        if word in _VALUED:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return ""
+
+
+def _run_verb(verb: Verb, args: Namespace) -> int:
+    import asyncio
+
+    from .client import connect
+
+    run_it = import_module(f".{verb.module}", __package__).run
+    where = where_of(args)
+
+    async def connected() -> int:
+        async with connect(where) as client:
+            return int(await run_it(client, args) or Exit.DONE)
+
+    status = asyncio.run(run_it(where, args) if verb.module == "doctor" else connected())
+    sys.stdout.flush()
+    return int(status)
+
+
+def where_of(args: Namespace) -> "Where":
+    """--bus, --user and --system, in this order, then MUSTERD_BUS, then the system bus."""
+    from .client import Where
+
+    options = vars(args)
+    if sum(name in options for name in ("system", "user", "bus")) > 1:
+        raise Misused("Give only one of --system, --user and --bus.")
+    address = "session" if "user" in options else "system" if "system" in options else options.get("bus")
+    address = address or os.environ.get("MUSTERD_BUS") or "system"
+    return Where({"user": "session"}.get(address, address), options.get("host", ""))
+
+
+def _complain(exc: CtlError) -> int:
+    from .text import printable
+
+    print(f"musterctl: {printable(str(exc))}", file=sys.stderr)
+    if exc.hint:
+        print(f"Hint: {exc.hint}", file=sys.stderr)
+    return exc.status
+
+
+if __name__ == "__main__":
+    main()
