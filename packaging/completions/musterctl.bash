@@ -1,0 +1,62 @@
+# bash completion for musterctl
+
+_musterctl() {
+    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
+    local verbs="list status explain top pressure events register release heartbeat hold protect unprotect reaper
+        doctor hook"
+    local common="--system --user --bus --host --json --no-legend --no-pager --help"
+    local agents="claude-code codex gemini pi opencode aider other"
+    local word verb="" scope=() i options=""
+
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        case $word in
+            --) return ;;
+            --bus|--host|-H) scope+=("$word" "${COMP_WORDS[++i]}") ;;
+            --system|--user) scope+=("$word") ;;
+            -*) ;;
+            *) [[ -n $verb ]] || verb=$word ;;
+        esac
+    done
+
+    case $prev in
+        --bus|--host|-H|--pid|--title|--label|--why|--terminal|--agent-session-id|--on-host|--interval|-n|--lines)
+            return ;;
+        --agent) COMPREPLY=($(compgen -W "$agents" -- "$cur")); return ;;
+        --mode) COMPREPLY=($(compgen -W "block delay" -- "$cur")); return ;;
+        --what) COMPREPLY=($(compgen -W "reap stop reap:stop" -- "$cur")); return ;;
+        --cwd) COMPREPLY=($(compgen -d -- "$cur")); return ;;
+        --transcript) COMPREPLY=($(compgen -f -- "$cur")); return ;;
+    esac
+
+    if [[ $cur == -* ]]; then
+        case $verb in
+            list) options="--all --quiet" ;;
+            top) options="--interval" ;;
+            events) options="--follow --lines" ;;
+            register) options="--agent --pid --cwd --agent-session-id --transcript --terminal --title --on-host --label" ;;
+            hold) options="--what --mode --why --all" ;;
+            reaper) options="--why --lines" ;;
+            "") options="--version" ;;
+        esac
+        COMPREPLY=($(compgen -W "$options $common" -- "$cur"))
+        return
+    fi
+
+    case $verb in
+        "") COMPREPLY=($(compgen -W "$verbs" -- "$cur")) ;;
+        status|events)
+            COMPREPLY=($(compgen -W "$(musterctl "${scope[@]}" list --quiet --all 2>/dev/null)" -- "$cur")) ;;
+        explain|release|heartbeat|hold|protect|unprotect)
+            COMPREPLY=($(compgen -W "$(musterctl "${scope[@]}" list --quiet 2>/dev/null)" -- "$cur")) ;;
+        reaper)
+            case $prev in
+                reaper) COMPREPLY=($(compgen -W "mode history" -- "$cur")) ;;
+                mode) COMPREPLY=($(compgen -W "off dry-run on" -- "$cur")) ;;
+            esac ;;
+        hook) [[ $prev != hook ]] || COMPREPLY=($(compgen -W "$agents" -- "$cur")) ;;
+    esac
+}
+
+complete -F _musterctl musterctl

@@ -1,0 +1,73 @@
+# fish completion for musterctl
+
+function __musterctl_ids
+    set -l scope
+    set -l words (commandline -opc)
+    for i in (seq 2 (count $words))
+        switch $words[$i]
+            case --system --user
+                set -a scope $words[$i]
+            case --bus --host -H
+                set -a scope $words[$i] $words[(math $i + 1)]
+        end
+    end
+    musterctl $scope list --quiet $argv 2>/dev/null
+end
+
+function __musterctl_verb
+    __fish_seen_subcommand_from $argv
+end
+
+set -l agents claude-code codex gemini pi opencode aider other
+set -l verbs list status explain top pressure events register release heartbeat hold protect unprotect reaper doctor hook
+
+complete -c musterctl -f
+complete -c musterctl -l system -d 'the daemon of the system bus'
+complete -c musterctl -l user -d 'the daemon of your session bus'
+complete -c musterctl -l bus -x -d 'the daemon of that bus'
+complete -c musterctl -s H -l host -x -a '(__fish_print_hostnames)' -d 'the daemon of another host'
+complete -c musterctl -l json -d 'for programs'
+complete -c musterctl -l no-legend -d 'neither headings nor sums'
+complete -c musterctl -l no-pager -d 'print all at once'
+complete -c musterctl -s h -l help -d 'show help'
+complete -c musterctl -l version -d 'show the version'
+
+complete -c musterctl -n "not __musterctl_verb $verbs" -a list -d 'list the sessions'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a status -d 'show how the daemon does, or one session'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a explain -d 'say why a session would be kept or reaped'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a top -d 'show the roll live'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a pressure -d 'show the memory pressure'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a events -d 'show what happened'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a register -d 'put a session on the roll'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a release -d 'take sessions off the roll'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a heartbeat -d 'say that sessions of another host live'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a hold -d 'keep a session while a command runs'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a protect -d 'pin sessions'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a unprotect -d 'let pinned sessions be reaped again'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a reaper -d 'show what the reaper would do, or set its mode'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a doctor -d 'look for what is wrong'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a hook -d "report an agent's hook"
+
+complete -c musterctl -n '__musterctl_verb status events' -a '(__musterctl_ids --all)'
+complete -c musterctl -n '__musterctl_verb explain release heartbeat hold protect unprotect' -a '(__musterctl_ids)'
+complete -c musterctl -n '__musterctl_verb list' -s a -l all -d 'also those that ended'
+complete -c musterctl -n '__musterctl_verb list' -s q -l quiet -d 'ids only'
+complete -c musterctl -n '__musterctl_verb top' -l interval -x -d 'seconds between refreshes'
+complete -c musterctl -n '__musterctl_verb events' -s f -l follow -d 'and go on as it happens'
+complete -c musterctl -n '__musterctl_verb events reaper' -s n -l lines -x -d 'how many'
+complete -c musterctl -n '__musterctl_verb hold' -l what -x -a 'reap stop reap:stop' -d 'what is not to happen'
+complete -c musterctl -n '__musterctl_verb hold' -l mode -x -a 'block delay' -d 'how'
+complete -c musterctl -n '__musterctl_verb hold reaper' -l why -x -d 'reason'
+complete -c musterctl -n '__musterctl_verb hold' -l all -d 'all your sessions'
+complete -c musterctl -n '__musterctl_verb register' -l agent -x -a "$agents" -d 'which agent it is'
+complete -c musterctl -n '__musterctl_verb register' -l pid -x -a '(__fish_complete_pids)' -d 'its process'
+complete -c musterctl -n '__musterctl_verb register' -l cwd -x -a '(__fish_complete_directories)' -d 'its directory'
+complete -c musterctl -n '__musterctl_verb register' -l agent-session-id -x -d "the agent's own id"
+complete -c musterctl -n '__musterctl_verb register' -l transcript -r -F -d 'its record'
+complete -c musterctl -n '__musterctl_verb register' -l terminal -x -d 'tmux:SOCKET:PANE or a tty'
+complete -c musterctl -n '__musterctl_verb register' -l title -x -d 'for people'
+complete -c musterctl -n '__musterctl_verb register' -l on-host -x -d 'where it runs'
+complete -c musterctl -n '__musterctl_verb register' -l label -x -d 'for scripts'
+complete -c musterctl -n '__musterctl_verb reaper; and not __musterctl_verb mode history' -a 'mode history'
+complete -c musterctl -n '__musterctl_verb reaper; and __musterctl_verb mode' -a 'off dry-run on'
+complete -c musterctl -n '__musterctl_verb hook' -a "$agents"
