@@ -18,7 +18,7 @@ from .lines import one_line
 
 JOURNAL_SOCKET = "/run/systemd/journal/socket"
 IDENTIFIER = "musterd"
-MAX_VALUE = 32 * 2**10  # bytes; a datagram with all fields stays below the send buffer
+MAX_VALUE = 16 * 2**10  # characters; a datagram with all fields stays below the send buffer
 
 NOTICE = 25  # normal, but significant (syslog(3)); between INFO and WARNING
 logging.addLevelName(NOTICE, "NOTICE")
@@ -160,7 +160,7 @@ def _event_fields(event: Record) -> dict[str, str | int]:
 
 def _field(name: str, value: str) -> bytes:
     """Text with a line break goes with its length, or it could forge fields."""
-    data = value.encode("utf-8", "backslashreplace")[:MAX_VALUE]
+    data = value[:MAX_VALUE].encode("utf-8", "backslashreplace")
     if b"\n" not in data:
         return b"%s=%s\n" % (name.encode(), data)
     return b"%s\n%s%s\n" % (name.encode(), struct.pack("<Q", len(data)), data)

@@ -7,7 +7,7 @@ import asyncio
 import errno
 import os
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 from musterd.core.config import PressureConfig
@@ -80,9 +80,12 @@ class Gauge:
     A pressure file of the kernel gets a trigger; any other file at `psi-path` is read once a second.
     """
 
-    def __init__(self, config: PressureConfig, clock: Clock) -> None:
+    def __init__(
+        self, config: PressureConfig, clock: Clock, arm: Callable[[str], Trigger] = Trigger
+    ) -> None:
         self.config = config  # may be replaced; taken up with the next reading
         self._clock = clock
+        self._new_trigger = arm
         self._trigger: Trigger | None = None
         self._episode_until = 0.0  # on the loop clock
         self._psi: Psi | None = None
@@ -90,6 +93,11 @@ class Gauge:
         self._memory = (0, 0)  # available, total
         self._last: Reading | None = None
         self._faults: dict[str, str] = {}
+
+    @property
+    def is_armed(self) -> bool:
+        """Nothing is read until the kernel tells of a stall, or memory could have become scarce."""
+        return self._trigger is not None
 
     @property
     def health(self) -> str:
@@ -118,7 +126,9 @@ class Gauge:
 
     async def _wait(self, reading: Reading) -> None:
         loop = asyncio.get_running_loop()
-        if tier_of(reading, self.config, ease=FALL) is not Tier.NORMAL:
+        # As a tier does: begins at the threshold, is over below a lower one.
+        ease = FALL if loop.time() < self._episode_until else 1.0
+        if tier_of(reading, self.config, ease) is not Tier.NORMAL:
             self._episode_until = loop.time() + self.config.dwell + MARGIN
         if not self._is_kernel_file or loop.time() < self._episode_until:
             self._disarm()
@@ -153,7 +163,7 @@ class Gauge:
             self._faults.pop("trigger", None)
             return
         try:
-            self._trigger = Trigger(self.config.psi_path)
+            self._trigger = self._new_trigger(self.config.psi_path)
             self._faults.pop("trigger", None)
         except OSError as exc:
             self._faults["trigger"] = (

@@ -16,6 +16,7 @@ from musterd.core.errors import Failed
 MAX_FILE = 2**20  # bytes; ours are a few KiB
 TEMPORARY = ".new-"  # prefix of files under way
 END = "# end\n"  # last line of every file: most TOML that is cut off would still parse
+ENCODING = ("utf-8", "surrogatepass")  # paths may hold bytes that are no UTF-8
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -123,7 +124,7 @@ class StateDir:
         with os.fdopen(fd, "rb", buffering=0) as file:
             _check(os.fstat(fd))
             try:
-                text = file.read(MAX_FILE).decode()
+                text = file.read(MAX_FILE).decode(*ENCODING)
             except OSError as exc:
                 raise ValueError(f"cannot be read: {exc.strerror}") from exc
         if not text.endswith(END):
@@ -156,7 +157,7 @@ class StateDir:
         fd = os.open(name, flags, 0o600, dir_fd=self.fd)
         try:
             with os.fdopen(fd, "wb") as file:
-                file.write((text + END).encode())
+                file.write((text + END).encode(*ENCODING))
                 file.flush()
                 os.fsync(fd)
         except BaseException:
