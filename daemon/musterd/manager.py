@@ -105,7 +105,7 @@ class Manager:
             if session.leader is not None:
                 await self._warden_of(session.uid).watch(session)
         except NoSuchSession:
-            self._end(session, "gone-while-away")
+            self.end(session, "gone-while-away")
         except Failed as exc:
             # Unknown is not dead: it stays on the roll, and no gate can pass without a look at it.
             logger.warning("Session '%s' cannot be watched: %s, ignoring", session.id, exc)
@@ -121,7 +121,11 @@ class Manager:
                 tasks.create_task(self._keeper.run(), name="keeper")
                 tasks.create_task(self._watch_heartbeats(), name="heartbeats")
         finally:
-            await self._keeper.flush()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Write what waits to be written."""
+        await self._keeper.flush()
 
     async def _follow(self, warden: Warden) -> None:
         async for event in warden.events():
@@ -135,7 +139,7 @@ class Manager:
             case Gone(session_id):
                 session = self.registry.find(session_id)
                 if session and session.is_current:
-                    self._end(session, "exited")
+                    self.end(session, "exited")
             case Said(session_id, spoken, source):
                 await self.hear(session_id, spoken, source)
             case Appeared(leader) if self.config.discovery.enabled and leader.facts.uid == warden.uid:
@@ -249,7 +253,7 @@ class Manager:
             if session.agent_session_id == spec.agent_session_id and session.state is not State.OFFLINE:
                 return await self._beat(session)
             if session.state is State.OFFLINE:
-                self._end(session, "replaced")
+                self.end(session, "replaced")
         session = enrol.said(caller.uid, spec, now)
         return await self._enlist(session, "registered")
 
@@ -316,13 +320,16 @@ class Manager:
     async def _watch_heartbeats(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_SWEEP if self._remote() else 4 * HEARTBEAT_SWEEP)
-            now = self.ports.clock.now()
-            for session in self._remote():
-                silent = now - session.heartbeat_usec
-                if silent > HEARTBEAT_LIMIT + OFFLINE_LIMIT:
-                    self._end(session, "offline")
-                elif silent > HEARTBEAT_LIMIT and session.state is not State.OFFLINE:
-                    self._change(session, replace(session, state=State.OFFLINE, state_source=Source.CALLER))
+            self.check_heartbeats()
+
+    def check_heartbeats(self) -> None:
+        now = self.ports.clock.now()
+        for session in self._remote():
+            silent = now - session.heartbeat_usec
+            if silent > HEARTBEAT_LIMIT + OFFLINE_LIMIT:
+                self.end(session, "offline")
+            elif silent > HEARTBEAT_LIMIT and session.state is not State.OFFLINE:
+                self._change(session, replace(session, state=State.OFFLINE, state_source=Source.CALLER))
 
     def _remote(self) -> list[Session]:
         return [s for s in self.registry.current() if s.leader is None]
@@ -335,10 +342,10 @@ class Manager:
         await self.ports.store.remove(session.id)
         session = self.registry.find(session.id) or session
         if session.is_current:
-            self._end(session, "released")
+            self.end(session, "released")
         self.registry.forget(session.id)
 
-    def _end(self, session: Session, reason: str) -> None:
+    def end(self, session: Session, reason: str) -> None:
         after = session.ended(reason, self.ports.clock.now())
         self.registry.put(after)
         self._unwatch(after)

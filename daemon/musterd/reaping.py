@@ -193,14 +193,14 @@ class Reaper:
         while True:
             await self._manager.pressure_raised.wait()
             if self.mode is not Mode.OFF:
-                await self._relieve()
+                await self.relieve()
             await asyncio.sleep(self._pause())
 
     def _pause(self) -> float:
         config = self._manager.config.reaper
         return max(min(config.grace, config.post_action_delay) or config.grace, SHORTEST_PAUSE)
 
-    async def _relieve(self) -> None:
+    async def relieve(self) -> None:
         judged = await self.evaluate(self._manager.registry.current())
         reapable = [case for case, explanation in judged if explanation.verdict is Verdict.REAP]
         for case in rank(reapable):

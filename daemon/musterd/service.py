@@ -32,8 +32,8 @@ from musterd.host.notify import Notifier
 from musterd.host.psi import Gauge
 from musterd.host.store import FileStore
 from musterd.host.ticks import next_tick
-from musterd.main import Options
 from musterd.manager import Manager, Ports
+from musterd.options import Options
 from musterd.ports import Clock, Warden
 from musterd.reaping import Reaper
 from musterd.warden.local import LocalWarden
@@ -87,7 +87,7 @@ class Service:
             case BusState.DOWN:
                 self._manager.set_trouble("bus", f"the bus is down: {reason}")
             case BusState.REPLACED:
-                logger.error("Giving up: %s", reason)
+                logger.critical("Giving up: %s", reason)
                 self._stop.set()
 
     def _reload(self) -> None:
@@ -111,7 +111,7 @@ class Service:
                 await self._bus.probe()
                 await self._manager.ports.store.check()
             except (BusError, MusterError) as exc:
-                logger.error("A part does not work: %s", exc)
+                logger.warning("A part does not work, telling systemd nothing: %s", exc)
                 continue
             self._manager.set_trouble("store", "")
             self._notifier.watchdog()
@@ -128,18 +128,29 @@ class Service:
 
 
 async def serve(options: Options, config: Config) -> int:
+    """Run until told to stop -> the exit status, 1 if what it needs (bus, state) cannot be had."""
+    failures: list[Exception] = []
     try:
-        async with AsyncExitStack() as stack:
-            service = await _build(options, config, stack)
+        async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
+            service = await _build(options, config, stack, tasks)
             await service.run()
     except* (BusError, MusterError) as group:
-        for exc in group.exceptions:
-            logger.error("%s", exc)
-        return 1
-    return 0
+        failures += _leaves(group)
+    for failure in failures:
+        logger.error("%s", failure)
+    return 1 if failures else 0
 
 
-async def _build(options: Options, config: Config, stack: AsyncExitStack) -> Service:
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    found: list[Exception] = []
+    for exc in group.exceptions:
+        found += _leaves(exc) if isinstance(exc, BaseExceptionGroup) else [exc]
+    return found
+
+
+async def _build(
+    options: Options, config: Config, stack: AsyncExitStack, tasks: asyncio.TaskGroup
+) -> Service:
     clock = HostClock()
     contract = Contract.load()
     announcer = BusAnnouncer(contract)
@@ -161,7 +172,7 @@ async def _build(options: Options, config: Config, stack: AsyncExitStack) -> Ser
     reaper = Reaper(manager)
     await manager.load()
     front, door = _front(manager, reaper, contract, stack)
-    bus = await stack.enter_async_context(BusConnection.open(options.bus, BUS_NAME, front))
+    bus = await stack.enter_async_context(BusConnection.open(options.bus, tasks, BUS_NAME, front))
     callers = Callers(bus)
     stack.callback(callers.forget_all)
     door.open(callers)
@@ -185,7 +196,9 @@ async def _wardens(options: Options, config: Config, clock: Clock) -> AsyncItera
         await warden.close()
 
 
-def _front(manager: Manager, reaper: Reaper, contract: Contract, stack: AsyncExitStack) -> tuple[Front, Door]:
+def _front(
+    manager: Manager, reaper: Reaper, contract: Contract, stack: AsyncExitStack
+) -> tuple[Front, Door]:
     door = Door(manager)
     holds = Holds(manager.uninhibit)
     stack.callback(holds.close)

@@ -1,0 +1,55 @@
+# Each target sets up all that it needs by itself.
+
+here := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
+venv := $(here).venv
+python := $(venv)/bin/python
+stamp := $(venv)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run demo test test-real soak bench lint format clean
+
+help:
+	@echo "make run        start musterd for yourself and show the agents on this machine"
+	@echo "make demo       watch the whole story on agents of its own"
+	@echo "make test       all tests but those with the real agents"
+	@echo "make test-real  fetch the real agents and run the tests with them"
+	@echo "make bench      print what things cost"
+	@echo "make format     format the code"
+
+venv: $(stamp)
+
+$(stamp): $(here)pyproject.toml
+	@$(here)packaging/prerequisites python3 python3-venv
+	@python3 -m venv $(venv)
+	@$(python) -m pip install --quiet --disable-pip-version-check --editable "$(here)[test]"
+	@touch $@
+
+run: $(stamp)
+	@$(here)packaging/prerequisites dbus-daemon busctl
+	@$(here)packaging/run $(python) top
+
+demo: $(stamp)
+	@$(here)packaging/prerequisites dbus-daemon busctl tmux
+	@$(python) $(here)tests/demo/play.py
+
+test: $(stamp)
+	@$(here)packaging/prerequisites dbus-daemon dbus-broker busctl tmux git
+	@cd $(here) && $(python) -m pytest $(ARGS)
+
+test-real: $(stamp)
+	@$(here)packaging/prerequisites dbus-daemon busctl tmux git npm
+	@cd $(here) && $(python) tests/real/install.py
+	@cd $(here) && $(python) -m pytest -m real tests/real $(ARGS)
+
+bench: $(stamp)
+	@$(here)packaging/prerequisites dbus-daemon busctl
+	@cd $(here) && $(python) tests/bench/run.py
+
+lint: $(stamp)
+	@cd $(here) && $(venv)/bin/ruff check && $(venv)/bin/ruff format --check && $(venv)/bin/mypy
+
+format: $(stamp)
+	@cd $(here) && $(venv)/bin/ruff check --fix --quiet; $(venv)/bin/ruff format
+
+clean:
+	rm -rf $(venv) $(here)build $(here)dist

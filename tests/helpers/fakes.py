@@ -1,0 +1,255 @@
+"""Ports that write down what they were told."""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from helpers.builders import BOOT, MINUTE, NOW, look
+from musterd.agents.base import Adapter, Json, ProcessFacts
+from musterd.core.config import Config
+from musterd.core.errors import AccessDenied, Failed, NoSuchSession
+from musterd.core.event import AgentEvent, EventKind
+from musterd.core.evidence import Identity, Observation, Usage
+from musterd.core.pressure import PressureSource, Reading
+from musterd.core.session import Agent, PidRef, Session, SessionId
+from musterd.core.state import Modes
+from musterd.manager import Manager, Ports
+from musterd.ports import Caller, Leader, Loaded, Record, WardenEvent
+from musterd.reaping import Reaper
+
+ALICE = Caller(1000, 50, ":1.1")
+BOB = Caller(1001, 60, ":1.2")
+ROOT = Caller(0, 70, ":1.3")
+
+
+class FakeClock:
+    def __init__(self) -> None:
+        self.time = NOW
+
+    def now(self) -> int:
+        return self.time
+
+    def stepped(self) -> int:
+        return 0
+
+
+class FakeAgent(Adapter):
+    """Events are kinds; the version in its process is always right."""
+
+    agent = Agent.CODEX
+    versions = ((0,), (9,))
+
+    def hook_event(self, event: str, payload: Json, at: int) -> AgentEvent:
+        return AgentEvent(EventKind(event), at, agent_session_id=str(payload.get("id", "")))
+
+    def nothing_to_say(self, event: str) -> str:
+        return "{}"
+
+    def resume_command(self, session: Session) -> tuple[str, ...]:
+        return ("codex", "resume", session.agent_session_id) if session.agent_session_id else ()
+
+
+def leader(pid: int, agent: Agent = Agent.CODEX, uid: int = 1000) -> Leader:
+    facts = ProcessFacts(
+        pid, 1, uid, pid, NOW - 90 * MINUTE, "/opt/codex", "codex", ("codex",), f"/work/{pid}", {}
+    )
+    return Leader(PidRef(pid, pid, BOOT, pid), facts, agent, version="1.0")
+
+
+class FakeWarden:
+    """Processes are numbers: `parents` says which belongs to which leader."""
+
+    def __init__(self, uid: int = 1000) -> None:
+        self.uid = uid
+        self.leaders: dict[int, Leader] = {}
+        self.parents: dict[int, int] = {}
+        self.told: list[str] = []
+        self.queue: asyncio.Queue[WardenEvent] = asyncio.Queue()
+        self.looks: dict[SessionId, Observation] = {}
+        self.failure: Exception | None = None
+
+    def start(self, *pids: int) -> None:
+        self.leaders.update({pid: leader(pid, uid=self.uid) for pid in pids})
+
+    async def leader(self, pid: int, agent: Agent | None) -> Leader:
+        pid = self.parents.get(pid, pid)
+        if pid not in self.leaders:
+            raise NoSuchSession(f"There is no process {pid}.")
+        if self.leaders[pid].facts.uid != self.uid:
+            raise AccessDenied("another user's")
+        return self.leaders[pid]
+
+    async def lineage(self, pid: int) -> Sequence[PidRef]:
+        return [found.process for p in (pid, self.parents.get(pid)) if p and (found := self.leaders.get(p))]
+
+    async def watch(self, session: Session) -> None:
+        await asyncio.sleep(0)
+        if self.failure:
+            raise self.failure
+        if session.leader and session.leader.pid not in self.leaders:
+            raise NoSuchSession("it is gone")
+        self.told.append(f"watch {session.id}")
+
+    def unwatch(self, session_id: SessionId) -> None:
+        self.told.append(f"unwatch {session_id}")
+
+    async def events(self) -> AsyncIterator[WardenEvent]:
+        while True:
+            yield await self.queue.get()
+            self.queue.task_done()
+
+    async def observe(
+        self, sessions: Sequence[Session], *, screens: bool
+    ) -> Mapping[SessionId, Observation]:
+        if self.failure:
+            raise self.failure
+        return {session.id: self.looks.get(session.id, _idle(session)) for session in sessions}
+
+    async def usage(self, sessions: Sequence[Session]) -> Mapping[SessionId, Usage]:
+        return {session.id: Usage(memory=7) for session in sessions}
+
+    async def sweep(self) -> None:
+        self.told.append("sweep")
+
+    async def close(self) -> None:
+        self.told.append("close")
+
+
+def _idle(session: Session) -> Observation:
+    assert session.leader
+    return look(identity=Identity(session.leader, session.uid, session.executable, session.agent_session_id))
+
+
+@dataclass
+class FakeStore:
+    files: dict[str, Session] = field(default_factory=dict)
+    modes: Modes = field(default_factory=Modes)
+    quarantined: dict[str, str] = field(default_factory=dict)
+    failure: Exception | None = None
+
+    async def load(self) -> Loaded:
+        return Loaded(list(self.files.values()), self.modes, self.quarantined)
+
+    async def create(self, session: Session) -> None:
+        await self.save(session)
+
+    async def save(self, session: Session) -> None:
+        await asyncio.sleep(0)
+        if self.failure:
+            raise self.failure
+        self.files[session.id] = session
+
+    async def remove(self, session_id: SessionId) -> None:
+        await asyncio.sleep(0)
+        self.files.pop(session_id, None)
+
+    async def save_modes(self, modes: Modes) -> None:
+        if self.failure:
+            raise self.failure
+        self.modes = modes
+
+    async def check(self) -> None:
+        if self.failure:
+            raise self.failure
+
+
+class FakeLog:
+    health = ""
+
+    def __init__(self) -> None:
+        self.records: list[Record] = []
+
+    def append(self, record: Record) -> None:
+        self.records.append(record)
+
+    async def recent(
+        self,
+        limit: int,
+        *,
+        uid: int | None = None,
+        session: str = "",
+        kinds: Collection[str] = (),
+        before: int = 0,
+        after: int = 0,
+    ) -> Sequence[tuple[int, Record]]:
+        return list(enumerate(self.records, start=1))[::-1][:limit]
+
+    async def close(self) -> None: ...
+
+    def kinds(self) -> list[str]:
+        return [record.kind for record in self.records]
+
+
+class FakeAnnouncer:
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def session_new(self, session: Session) -> None:
+        self.told.append(f"new {session.id}")
+
+    def session_changed(self, before: Session, after: Session) -> None:
+        if before.state is not after.state:
+            self.told.append(f"{before.state} {after.state}")
+
+    def session_removed(self, session: Session, reason: str) -> None:
+        self.told.append(f"removed {session.id} {reason}")
+
+    def manager_changed(self, *names: str) -> None:
+        self.told.append(" ".join(names))
+
+    def session_reaped(self, session: Session, freed: int, *, dry_run: bool) -> None:
+        self.told.append(f"reaped {session.id} {freed} {dry_run}")
+
+
+class FakeGauge:
+    health = ""
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[Reading] = asyncio.Queue()
+
+    def read(self) -> Reading:
+        return Reading(NOW, PressureSource.PSI, 0, 0, 900, 1000)
+
+    def press(self, full: float) -> None:
+        self.queue.put_nowait(replace(self.read(), full_avg10=full))
+
+    async def readings(self) -> AsyncIterator[Reading]:
+        while True:
+            yield await self.queue.get()
+
+
+class FakeAuthority:
+    def __init__(self, *operators: int) -> None:
+        self.operators = operators
+
+    async def allows(self, caller: Caller, action: str) -> bool:
+        await asyncio.sleep(0)
+        return caller.uid in (0, *self.operators)
+
+
+class Bench:
+    """A manager on fakes, with alice's and bob's wardens."""
+
+    def __init__(self, config: Config | None = None, *, operators: Sequence[int] = ()) -> None:
+        self.alice = FakeWarden(1000)
+        self.bob = FakeWarden(1001)
+        self.store = FakeStore()
+        self.log = FakeLog()
+        self.announcer = FakeAnnouncer()
+        self.clock = FakeClock()
+        self.gauge = FakeGauge()
+        ports = Ports(
+            {1000: self.alice, 1001: self.bob},
+            self.store,
+            self.log,
+            self.announcer,
+            FakeAuthority(*operators),
+            self.clock,
+            self.gauge,
+            {agent: FakeAgent() for agent in Agent},
+        )
+        self.manager = Manager(config or Config(), ports)
+        self.reaper = Reaper(self.manager)
+
+
+DISK_FULL = Failed("The disk is full.")

@@ -1,0 +1,306 @@
+"""Sessions come, speak and go: each flow, and what is undone when a step of it fails."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+import pytest
+
+from helpers.builders import MINUTE, SECOND
+from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, leader
+from helpers.wait import until
+from musterd.core.config import Config, LimitsConfig
+from musterd.core.errors import (
+    AccessDenied,
+    Failed,
+    InvalidArgs,
+    LimitReached,
+    NoSuchSession,
+)
+from musterd.core.event import AgentEvent, EventKind
+from musterd.core.session import Agent, Source, State
+from musterd.core.spec import Spec
+from musterd.ports import Appeared, Gone, Said
+
+
+@asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[Bench]:
+    task = asyncio.create_task(bench.manager.run())
+    try:
+        yield bench
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def started(*pids: int, config: Config | None = None) -> Bench:
+    bench = Bench(config)
+    bench.alice.start(*pids)
+    return bench
+
+
+async def test_session_is_watched_and_on_disk_before_the_caller_is_told() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1, agent=Agent.CODEX, title="t"))
+    assert bench.alice.told == [f"watch {session.id}"]
+    assert bench.store.files[session.id] == session
+    assert bench.announcer.told == [f"new {session.id}"]
+    assert (session.uid, session.cwd, session.title, session.version) == (1000, "/work/1", "t", "1.0")
+
+
+async def test_registering_again_updates_and_keeps_the_id() -> None:
+    bench = started(1)
+    first = await bench.manager.register(ALICE, Spec(pid=1))
+    second = await bench.manager.register(ALICE, Spec(pid=1, title="release", agent_session_id="t1"))
+    assert (second.id, second.title, second.resume_command) == (
+        first.id,
+        "release",
+        ("codex", "resume", "t1"),
+    )
+    assert bench.store.files == {first.id: second}
+
+
+async def test_registering_twice_at_once_makes_one_session() -> None:
+    bench = started(1)
+    both = await asyncio.gather(*(bench.manager.register(ALICE, Spec(pid=1)) for _ in range(5)))
+    assert len({session.id for session in both}) == 1
+    assert len(bench.manager.registry) == len(bench.store.files) == 1
+
+
+@pytest.mark.parametrize("part", ["warden", "store"])
+async def test_nothing_is_left_of_a_registration_that_failed(part: str) -> None:
+    bench = started(1)
+    (bench.alice if part == "warden" else bench.store).failure = DISK_FULL
+    with pytest.raises(Failed):
+        await bench.manager.register(ALICE, Spec(pid=1))
+    assert (len(bench.manager.registry), bench.store.files, bench.announcer.told) == (0, {}, [])
+
+
+async def test_pid_that_is_nobodys_or_another_users_is_refused() -> None:
+    bench = started(1)
+    bench.alice.leaders[2] = leader(2, uid=1001)
+    with pytest.raises(NoSuchSession):
+        await bench.manager.register(ALICE, Spec(pid=99))
+    with pytest.raises(AccessDenied):
+        await bench.manager.register(ALICE, Spec(pid=2))
+
+
+async def test_user_without_a_warden_is_told() -> None:
+    with pytest.raises(Failed, match="user 0"):
+        await Bench().manager.register(ROOT, Spec(pid=1))
+
+
+async def test_one_more_than_the_limit_is_refused() -> None:
+    bench = started(1, 2, config=Config(limits=LimitsConfig(sessions_per_user=1)))
+    await bench.manager.register(ALICE, Spec(pid=1))
+    with pytest.raises(LimitReached):
+        await bench.manager.register(ALICE, Spec(pid=2))
+
+
+async def test_hook_finds_the_session_of_its_agent_or_makes_it() -> None:
+    bench = started(1)
+    bench.alice.parents[50] = 1
+    assert await bench.manager.report_event(ALICE, Agent.CODEX, "turn-start", {"id": "t1"}) == (False, "{}")
+    (session,) = bench.manager.visible(ALICE)
+    assert (session.state, session.state_source, session.agent_session_id) == (State.BUSY, Source.HOOK, "t1")
+    await bench.manager.report_event(ALICE, Agent.CODEX, "settled", {"id": "t1"})
+    assert [s.state for s in bench.manager.visible(ALICE)] == [State.BUSY]  # at the same instant, work wins
+    bench.clock.time += SECOND
+    await bench.manager.report_event(ALICE, Agent.CODEX, "settled", {"id": "t1"})
+    assert [s.state for s in bench.manager.visible(ALICE)] == [State.IDLE]
+
+
+async def test_event_that_makes_no_sense_is_refused_and_changes_nothing() -> None:
+    bench = started(50)
+    with pytest.raises(InvalidArgs, match="codex event 'dance'"):
+        await bench.manager.report_event(ALICE, Agent.CODEX, "dance", {})
+    assert len(bench.manager.registry) == 0
+
+
+async def test_discovered_session_is_adopted_by_its_hook_without_a_duplicate() -> None:
+    bench = started(1)
+    bench.alice.parents[50] = 1
+    async with running(bench):
+        bench.alice.queue.put_nowait(Appeared(leader(1)))
+        await bench.alice.queue.join()
+        await bench.manager.report_event(ALICE, Agent.CODEX, "session-start", {})
+        await until(lambda: any(told.startswith("new") for told in bench.announcer.told))
+    assert len(bench.manager.registry) == 1
+
+
+async def test_what_a_warden_says_of_another_user_is_not_believed() -> None:
+    bench = started(1)
+    async with running(bench):
+        bench.alice.queue.put_nowait(Appeared(leader(7, uid=1001)))
+        await bench.alice.queue.join()
+    assert len(bench.manager.registry) == 0
+
+
+async def test_leader_ends_and_the_session_leaves_the_roll() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1, agent_session_id="t1"))
+    async with running(bench):
+        bench.alice.queue.put_nowait(Gone(session.id))
+        await bench.alice.queue.join()
+        await asyncio.sleep(0)
+        assert bench.manager.visible(ALICE) == []
+    (past,) = bench.manager.visible(ALICE, past=True)
+    assert (past.state, past.ended_reason, past.is_resumable) == (State.ENDED, "exited", True)
+    assert bench.store.files[session.id].state is State.ENDED
+    assert bench.announcer.told[-1] == f"removed {session.id} exited"
+
+
+async def test_session_that_ends_while_it_is_written_is_announced_and_removed() -> None:
+    bench = started(1)
+    async with running(bench):
+        task = asyncio.create_task(bench.manager.register(ALICE, Spec(pid=1)))
+        await until(bench.manager.registry.current)
+        (session,) = bench.manager.registry.current()
+        bench.alice.queue.put_nowait(Gone(session.id))
+        await task
+        await bench.alice.queue.join()
+        assert bench.announcer.told == [f"new {session.id}", f"removed {session.id} exited"]
+
+
+async def test_transcript_says_that_it_works() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1, agent_session_id="t1"))
+    async with running(bench):
+        said = AgentEvent(EventKind.TURN_START, bench.clock.now(), agent_session_id="t1")
+        bench.alice.queue.put_nowait(Said(session.id, said, Source.TRANSCRIPT))
+        await bench.alice.queue.join()
+        assert bench.manager.registry.get(session.id).state_source is Source.TRANSCRIPT
+
+
+async def test_released_session_is_gone_from_roll_and_disk() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1))
+    await bench.manager.release(ALICE, session.id)
+    assert (len(bench.manager.registry), bench.store.files) == (0, {})
+    assert bench.announcer.told[-1] == f"removed {session.id} released"
+
+
+async def test_other_users_see_and_touch_nothing() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1))
+    manager = bench.manager
+    assert manager.visible(BOB) == []
+    for attempt in (
+        manager.session(BOB, session.id),
+        manager.release(BOB, session.id),
+        manager.protect(BOB, session.id, protected=True),
+        manager.inhibit(BOB, "reap", "bob", "mine", "block", session.id),
+    ):
+        with pytest.raises(AccessDenied):
+            await attempt
+    assert [s.id for s in manager.visible(ROOT)] == [session.id]
+
+
+async def test_descendant_of_a_leader_resolves_to_its_session() -> None:
+    bench = started(1)
+    bench.alice.parents[50] = 1
+    session = await bench.manager.register(ALICE, Spec(pid=1))
+    assert await bench.manager.by_pid(ALICE, 0) == session
+    with pytest.raises(NoSuchSession):
+        await bench.manager.by_pid(ALICE, 77)
+
+
+async def test_conversation_finds_its_session() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1, agent_session_id="t1"))
+    assert (await bench.manager.by_agent_session(ALICE, Agent.CODEX, "t1")).id == session.id
+    for agent, name in ((Agent.CODEX, "t2"), (Agent.PI, "t1"), (Agent.CODEX, "")):
+        with pytest.raises(NoSuchSession):
+            await bench.manager.by_agent_session(ALICE, agent, name)
+
+
+async def test_inhibitors_are_counted_and_limited() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1))
+    held = [
+        await bench.manager.inhibit(ALICE, "reap:stop", "vim", "w", "block", session.id) for _ in range(32)
+    ]
+    with pytest.raises(LimitReached):
+        await bench.manager.inhibit(ALICE, "reap", "vim", "w", "block", session.id)
+    bench.manager.uninhibit(held[0].number)
+    bench.manager.uninhibit(held[0].number)
+    assert len(bench.manager.visible_inhibitors(ALICE)) == 31
+    assert bench.manager.visible_inhibitors(BOB) == []
+
+
+@pytest.mark.parametrize(("what", "mode"), [("nap", "block"), ("reap", "perhaps"), ("", "block")])
+async def test_inhibitor_that_makes_no_sense_is_refused(what: str, mode: str) -> None:
+    with pytest.raises(InvalidArgs):
+        await Bench().manager.inhibit(ALICE, what, "vim", "w", mode, "")
+
+
+async def test_restart_takes_up_who_lives_and_ends_who_is_gone() -> None:
+    bench = started(1, 2)
+    one = await bench.manager.register(ALICE, Spec(pid=1))
+    two = await bench.manager.register(ALICE, Spec(pid=2))
+    again = started(1)
+    again.store = bench.store
+    again.manager.ports = replace(again.manager.ports, store=bench.store)
+    await again.manager.load()
+    assert [s.id for s in again.manager.registry.current()] == [one.id]
+    assert [(s.id, s.ended_reason) for s in again.manager.registry.past()] == [(two.id, "gone-while-away")]
+
+
+async def test_quarantined_file_is_told_of() -> None:
+    bench = Bench()
+    bench.store.quarantined["sessions/x.toml"] = "not TOML"
+    await bench.manager.load()
+    assert any("sessions/x.toml" in reason for reason in bench.manager.health_reasons)
+    assert bench.log.kinds() == ["quarantined", "degraded"]
+
+
+async def test_remote_session_lives_by_its_heartbeat() -> None:
+    bench = Bench()
+    spec = Spec(agent=Agent.PI, host="build7", cwd="/w")
+    session = await bench.manager.register(ALICE, spec)
+    assert session.leader is None
+    await bench.manager.heartbeat(ALICE, session.id)
+    assert (await bench.manager.register(ALICE, spec)).id == session.id
+    bench.clock.time += 2 * MINUTE
+    bench.manager.check_heartbeats()
+    assert bench.manager.registry.get(session.id).state is State.OFFLINE
+    replacement = await bench.manager.register(ALICE, replace(spec, agent_session_id="new"))
+    assert [s.id for s in bench.manager.registry.current()] == [replacement.id]
+    bench.clock.time += 3 * MINUTE
+    bench.manager.check_heartbeats()
+    assert bench.manager.registry.current() == []
+
+
+async def test_heartbeat_of_a_local_session_is_refused() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1))
+    with pytest.raises(InvalidArgs, match="process 1 is watched"):
+        await bench.manager.heartbeat(ALICE, session.id)
+
+
+async def test_a_disk_that_fails_is_told_of_and_written_to_again() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1))
+    async with running(bench):
+        bench.store.failure = DISK_FULL
+        bench.alice.queue.put_nowait(Gone(session.id))
+        await bench.alice.queue.join()
+        await asyncio.sleep(0)
+        await bench.manager.flush()
+        assert bench.manager.health_reasons == ["The disk is full."]
+        bench.store.failure = None
+        await bench.manager.flush()
+    assert bench.manager.health_reasons == []
+    assert bench.store.files[session.id].state is State.ENDED
+
+
+async def test_no_more_than_a_hundred_past_sessions_of_a_user_are_kept() -> None:
+    bench = started(*range(1, 121))
+    for pid in range(1, 121):
+        session = await bench.manager.register(ALICE, Spec(pid=pid))
+        bench.clock.time += SECOND
+        bench.manager.end(session, "exited")
+    await bench.manager.flush()
+    assert len(bench.manager.visible(ALICE, past=True)) == len(bench.store.files) == 100
