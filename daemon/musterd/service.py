@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from musterd.agents.catalog import ADAPTERS
 from musterd.authority import Operators
@@ -70,6 +71,7 @@ class Service:
                     tasks.create_task(self._manager.run(), name="manager"),
                     tasks.create_task(self._reaper.run(), name="reaper"),
                     tasks.create_task(self._rounds(), name="rounds"),
+                    tasks.create_task(self._sweeps(), name="sweeps"),
                 ]
                 self._notifier.ready(self._status())
                 await self._stop.wait()
@@ -116,6 +118,20 @@ class Service:
             self._manager.set_trouble("store", "")
             self._notifier.watchdog()
             self._notifier.status(self._status())
+
+    async def _sweeps(self) -> None:
+        """For agents that no event told of."""
+        while True:
+            if self._manager.config.discovery.enabled:
+                for warden in self._manager.ports.wardens.values():
+                    await self._sweep(warden)
+            await next_tick(self._manager.config.discovery.interval)
+
+    async def _sweep(self, warden: Warden) -> None:
+        try:
+            await warden.sweep()
+        except MusterError as exc:
+            logger.warning("Cannot look for agents of user %d: %s, ignoring", warden.uid, exc)
 
     def _status(self) -> str:
         sessions = self._manager.registry.current()
@@ -164,7 +180,7 @@ async def _build(
         clock,
     )
     stack.push_async_callback(log.close)
-    wardens = await stack.enter_async_context(_wardens(options, config, clock))
+    wardens = await stack.enter_async_context(_wardens(options, clock))
     uid = os.getuid()
     authority = Operators() if options.is_system else Operators(uid)
     ports = Ports(wardens, store, log, announcer, authority, clock, Gauge(config.pressure, clock), ADAPTERS)
@@ -184,12 +200,12 @@ async def _build(
 
 
 @asynccontextmanager
-async def _wardens(options: Options, config: Config, clock: Clock) -> AsyncIterator[Mapping[int, Warden]]:
+async def _wardens(options: Options, clock: Clock) -> AsyncIterator[Mapping[int, Warden]]:
     """In single-user mode the one warden is a plain object; the system daemon has none in process."""
     if options.is_system:
         yield {}
         return
-    warden = LocalWarden(os.getuid(), ADAPTERS, clock, config.discovery)
+    warden = LocalWarden(os.getuid(), list(ADAPTERS.values()), clock, str(Path.home()))
     try:
         yield {warden.uid: warden}
     finally:
