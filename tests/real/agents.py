@@ -37,7 +37,7 @@ class Overdue(AssertionError):
 
 
 def until(look: Callable[[], Found | None], seconds: float, what: str) -> Found:
-    """The first truthy thing `look` sees. A foreign program's screen tells nobody that it changed: look often."""
+    """The first truthy thing `look` sees. A foreign program's screen tells nobody that it changed."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         if time.monotonic() > deadline:
@@ -90,7 +90,10 @@ def configure_pi(home: Home) -> None:
     }  # fmt: skip
     home.write(".pi/agent/models.json", {"providers": {"mock": provider}})
     chosen = {"defaultProvider": "mock", "defaultModel": "mock-model", "enableInstallTelemetry": False}
-    home.write(".pi/agent/settings.json", {**chosen, "defaultProjectTrust": "always"})
+    compaction = {"enabled": True, "keepRecentTokens": 10}  # so that there is something to compact
+    home.write(
+        ".pi/agent/settings.json", {**chosen, "defaultProjectTrust": "always", "compaction": compaction}
+    )
     home.write(".pi/agent/extensions/record.ts", (HERE / "hooks/pi.ts").read_text())
 
 

@@ -71,12 +71,17 @@ class Adapter:
     `opens`       files, relative to HOME, that the program opens when it starts: the event that makes
                   musterd look for new processes
     `environ`     names of environment variables that tell of it (in its own process or in its children)
+    `marks`       names of variables that its tools inherit: the value is its agent session id or, where the
+                  name ends with PID, its leader's process; finds tools that left the process tree
+    `stop_is_end` a stop that was allowed is the positive end of the turn: nothing else will say so
     """
 
     agent: ClassVar[Agent] = Agent.OTHER
     versions: ClassVar[tuple[Version, Version] | None] = None
     opens: ClassVar[tuple[str, ...]] = ()
     environ: ClassVar[tuple[str, ...]] = ()
+    marks: ClassVar[tuple[str, ...]] = ()
+    stop_is_end: ClassVar[bool] = False
 
     # Recognising
 

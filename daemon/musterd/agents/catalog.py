@@ -1,13 +1,23 @@
-"""The agents there are: a new one is a module of its own, and a line here."""
+"""All adapters, by the agent's name on the bus. A new agent is a new file and a line here."""
 
 from collections.abc import Mapping
 
-from musterd.agents.base import Adapter
-from musterd.agents.codex import Codex
-from musterd.agents.gemini import Gemini
-from musterd.agents.pi import Pi
 from musterd.core.session import Agent
 
+from .aider import Aider
+from .base import Adapter
+from .claude import Claude
+from .codex import Codex
+from .gemini import Gemini
+from .opencode import OpenCode
+from .other import Other
+from .pi import Pi
+
 ADAPTERS: Mapping[Agent, Adapter] = {
-    adapter.agent: adapter for adapter in (Codex(), Gemini(), Pi(), Adapter())
+    adapter.agent: adapter for adapter in (Claude(), Codex(), Gemini(), Pi(), OpenCode(), Aider(), Other())
 }
+
+
+def adapter_of(name: str) -> Adapter:
+    """ValueError if there is no agent of that name."""
+    return ADAPTERS[Agent(name)]

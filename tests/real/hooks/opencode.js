@@ -2,7 +2,7 @@
 // Names the wanted events: at start alone about a hundred others are published.
 import { spawnSync } from "node:child_process"
 
-const WANTED = /^(session\.(?!diff)|permission\.|question\.|todo\.|server\.instance\.disposed|global\.disposed)/
+const WANTED = /^(session\.(?!diff|updated)|permission\.|question\.|todo\.|server\.instance\.disposed|global\.disposed)/
 
 export const Record = async ({ directory }) => {
   const record = process.env.MUSTERD_RECORD, log = process.env.MUSTERD_RECORD_LOG

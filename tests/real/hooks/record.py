@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What a recorded agent's hooks call: `record.py LOG EVENT` appends a line of JSON with what came on stdin."""
+"""What a recorded agent's hooks call: `record.py LOG EVENT` appends what came on stdin."""
 
 import json
 import os
@@ -17,7 +17,7 @@ def main() -> None:
         "event": event,
         "payload": json.loads(rest[-1] if rest else given or "null"),
         "parent": os.getppid(),
-        "env": {key: value for key, value in sorted(os.environ.items()) if key.startswith(TELLING)},
+        "env": {key: value for key, value in sorted(os.environ.items()) if key.startswith(TELLING) and "KEY" not in key},
     }
     with open(log, "a") as out:
         print(json.dumps(record), file=out)

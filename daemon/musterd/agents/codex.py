@@ -1,0 +1,158 @@
+"""Codex CLI: checked with 0.169.0.
+
+What proves the end of a turn is its rollout (`task_complete`, `turn_aborted`), with the id of the turn. The thread id
+is in the name of the rollout, and of the lock that its writer holds from the first prompt on, or from a resume.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from musterd.core.event import AgentEvent, EventKind
+from musterd.core.session import Agent, Session
+
+from . import image
+from .base import Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
+from .fields import ordered, package_version, parse, table, usec, word
+
+PACKAGE = "@openai/codex"
+
+_HOOKS = {
+    "SessionStart": EventKind.SESSION_START,
+    "UserPromptSubmit": EventKind.TURN_START,
+    "PreModelRequest": EventKind.WORK,
+    "PostModelRequest": EventKind.WORK,
+    "PreToolUse": EventKind.WORK,
+    "PostToolUse": EventKind.WORK,
+    "PermissionRequest": EventKind.WAITING,
+    "PreCompact": EventKind.RECOVERY_START,
+    "PostCompact": EventKind.RECOVERY_END,
+    "SubagentStart": EventKind.SUBAGENT_START,
+    "SubagentStop": EventKind.SUBAGENT_END,
+    "Stop": EventKind.STOP,
+    "Interrupt": EventKind.SETTLED,
+    "SessionEnd": EventKind.SESSION_END,
+}
+
+_RECORDS = {
+    "task_started": EventKind.TURN_START,
+    "task_complete": EventKind.SETTLED,
+    "turn_aborted": EventKind.SETTLED,
+}
+
+# The same program as a service or a tool: holds other sessions, or none.
+_NO_SESSION = frozenset(
+    (
+        "app-server",
+        "mcp-server",
+        "exec-server",
+        "mcp",
+        "login",
+        "logout",
+        "completion",
+        "sandbox",
+        "apply",
+        "update",
+    )
+)
+
+_THREAD = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
+_LOCK = re.compile(rf"/thread-writer-locks/{_THREAD}\.lock$")
+_ROLLOUT = re.compile(rf"/sessions/.*/rollout-.*-{_THREAD}\.jsonl$")
+
+_PROMPT = "\u203a"  # an angle quotation mark
+_PLACEHOLDERS = ("Ask Codex to do anything", "Ask a follow-up question")
+_DIALOG = re.compile(
+    r"^ *(?:Press enter to (?:confirm|continue)|Trust this folder\?|Hooks need review)", re.MULTILINE
+)
+
+
+class Codex(Adapter):
+    agent = Agent.CODEX
+    versions = ((0, 169), (0, 169))
+    opens = (".codex/config.toml",)
+    environ = ("CODEX_HOME", "CODEX_MANAGED_PACKAGE_ROOT", "CODEX_MANAGED_BY_NPM")
+
+    def role(self, process: ProcessFacts, parent: ProcessFacts | None) -> Role | None:
+        """The native program; the node script that npm installs around it is its launcher."""
+        if image.runs(process, "codex", (PACKAGE,)):
+            return Role.LAUNCHER
+        if image.name(process.executable) != "codex" or image.subcommand(process, _NO_SESSION):
+            return None
+        if parent and parent.executable == process.executable:
+            return None  # it runs itself under other names, as a sandbox or to apply patches
+        return Role.LEADER
+
+    def package_files(self, process: ProcessFacts) -> tuple[str, ...]:
+        managed = process.environ.get("CODEX_MANAGED_PACKAGE_ROOT", "")
+        within, found, _ = process.executable.partition("/vendor/")
+        paths = (managed if managed.startswith("/") else "", within if found else "")
+        return tuple(f"{path}/package.json" for path in paths if path)
+
+    def version(self, text: str) -> str:
+        return package_version(text, (PACKAGE,)).partition("-")[0]
+
+    def hook_event(self, event: str, payload: Json, at: int) -> AgentEvent:
+        """The fields of its hooks' standard input."""
+        kind = _HOOKS.get(event, EventKind.NOTE)
+        return AgentEvent(
+            kind,
+            at,
+            agent_session_id=word(payload, "session_id"),
+            subagent=word(payload, "agent_id"),
+            turn_id=word(payload, "turn_id"),
+            transcript=word(payload, "transcript_path"),
+            cwd=word(payload, "cwd"),
+            detail=word(payload, "tool_name") or word(payload, "source") or word(payload, "reason"),
+        )
+
+    def nothing_to_say(self, event: str) -> str:
+        return "{}"
+
+    def transcript(self, session: Session, home: str, environ: Mapping[str, str]) -> str | Query | None:
+        if session.transcript or not session.agent_session_id:
+            return session.transcript or None
+        base = environ.get("CODEX_HOME") or f"{home}/.codex"
+        return f"{base}/sessions/*/*/*/rollout-*-{session.agent_session_id}.jsonl"
+
+    def records(self, lines: Sequence[str]) -> Records:
+        records, is_complete = parse(lines)
+        return Records(tuple(filter(None, map(_record, records))), is_complete)
+
+    def open_session(self, paths: Sequence[str], locked: Sequence[str]) -> str:
+        """The thread whose writer it is. More than one, and none of them stands for the process."""
+        for pattern, candidates in ((_LOCK, locked), (_ROLLOUT, paths)):
+            if threads := {found.group(1) for path in candidates if (found := pattern.search(path))}:
+                return threads.pop() if len(threads) == 1 else ""
+        return ""
+
+    def screen(self, text: str) -> ScreenReading:
+        prompts = [line[1:].strip() for line in text.splitlines() if line.startswith(_PROMPT)]
+        has_dialog = bool(_DIALOG.search(text))
+        has_draft = not has_dialog and bool(prompts and prompts[-1]) and prompts[-1] not in _PLACEHOLDERS
+        return ScreenReading(has_dialog, has_draft)
+
+    def resume_command(self, session: Session) -> tuple[str, ...]:
+        return ("codex", "resume", session.agent_session_id) if session.agent_session_id else ()
+
+
+def _record(record: Json) -> AgentEvent | None:
+    at, payload = usec(word(record, "timestamp")), table(record, "payload")
+    match word(record, "type"), word(payload, "type"):
+        case "session_meta", _:
+            version = word(payload, "cli_version")
+            return AgentEvent(
+                EventKind.NOTE, at, word(payload, "id"), cwd=word(payload, "cwd"), version=version
+            )
+        case "event_msg", ("task_started" | "task_complete" | "turn_aborted") as word_of_turn:
+            kind = _RECORDS[word_of_turn]
+            return AgentEvent(
+                kind, ordered(kind, at), turn_id=_turn_id(payload), detail=word(payload, "reason")
+            )
+        case "response_item", item:
+            return AgentEvent(EventKind.WORK, at, detail=item)
+        case _:
+            return None
+
+
+def _turn_id(payload: Json) -> str:
+    return word(payload, "turn_id") or word(table(payload, "turn_attribution"), "turn_id")

@@ -1,0 +1,113 @@
+"""Gemini CLI: checked with 0.61.0.
+
+Only its hook `AfterAgent` tells that a turn was completed: the transcript writes a tool call first as if it were
+an answer. Only the transcript tells that a turn was interrupted: no hook does.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from musterd.core.event import AgentEvent, EventKind
+from musterd.core.session import Agent, Session
+
+from . import image
+from .base import Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
+from .fields import ordered, package_version, parse, table, tables, usec, word
+
+PACKAGE = "@google/gemini-cli"
+
+_HOOKS = {
+    "SessionStart": EventKind.SESSION_START,
+    "BeforeAgent": EventKind.TURN_START,
+    "BeforeModel": EventKind.WORK,
+    "AfterModel": EventKind.WORK,
+    "BeforeToolSelection": EventKind.WORK,
+    "BeforeTool": EventKind.WORK,
+    "AfterTool": EventKind.WORK,
+    "AfterAgent": EventKind.STOP,
+    "SessionEnd": EventKind.SESSION_END,
+    # PreCompress tells nothing: it comes in every turn, and no hook tells of its end.
+}
+
+_DIALOG = re.compile(r"^[│ ]*● 1\. ", re.MULTILINE)
+_COMPOSER = re.compile(r"^ [>*!] +(.*)$")
+
+
+class Gemini(Adapter):
+    agent = Agent.GEMINI
+    versions = ((0, 61), (0, 61))
+    opens = (".gemini/settings.json", ".gemini/projects.json")
+    environ = ("GEMINI_CLI_NO_RELAUNCH",)
+    stop_is_end = True
+
+    def role(self, process: ProcessFacts, parent: ProcessFacts | None) -> Role | None:
+        """It starts itself a second time, with a larger heap and this variable; the outer one only waits."""
+        if not image.runs(process, "gemini", (PACKAGE,)):
+            return None
+        return Role.LEADER if process.environ.get("GEMINI_CLI_NO_RELAUNCH") == "true" else Role.LAUNCHER
+
+    def package_files(self, process: ProcessFacts) -> tuple[str, ...]:
+        return image.package_json(image.script(process), PACKAGE)
+
+    def version(self, text: str) -> str:
+        return package_version(text, (PACKAGE,))
+
+    def hook_event(self, event: str, payload: Json, at: int) -> AgentEvent:
+        """The fields of its hooks' standard input, with a stamp of its own."""
+        kind = _HOOKS.get(event, EventKind.NOTE)
+        if event == "Notification" and word(payload, "notification_type") == "ToolPermission":
+            kind = EventKind.WAITING
+        return AgentEvent(
+            kind,
+            ordered(kind, usec(word(payload, "timestamp"))) or at,
+            agent_session_id=word(payload, "session_id"),
+            # Not its transcript_path: after a resume it names another minute than the file's.
+            cwd=word(payload, "cwd"),
+            detail=word(payload, "tool_name") or word(payload, "source") or word(payload, "reason"),
+        )
+
+    def nothing_to_say(self, event: str) -> str:
+        return "{}"
+
+    def transcript(self, session: Session, home: str, environ: Mapping[str, str]) -> str | Query | None:
+        """Its name has the minute in it was made, and the first eight characters of its id."""
+        if session.transcript or not session.agent_session_id:
+            return session.transcript or None
+        return f"{home}/.gemini/tmp/*/chats/session-*-{session.agent_session_id[:8]}.jsonl"
+
+    def records(self, lines: Sequence[str]) -> Records:
+        records, is_complete = parse(lines)
+        return Records(tuple(filter(None, map(_record, records))), is_complete)
+
+    def screen(self, text: str) -> ScreenReading:
+        if _DIALOG.search(text):
+            return ScreenReading(has_dialog=True, has_draft=False)
+        composers = [found.group(1) for line in text.splitlines() if (found := _COMPOSER.match(line))]
+        typed = composers[-1].strip() if composers else ""
+        return ScreenReading(False, has_draft=bool(typed) and not typed.startswith("Type your message"))
+
+    def resume_command(self, session: Session) -> tuple[str, ...]:
+        return ("gemini", "--resume", session.agent_session_id) if session.agent_session_id else ()
+
+
+def _is_all_cancelled(record: Json) -> bool:
+    """Results of tools none of which was let finish: they are kept, but not sent to the model."""
+    answers = [table(part, "functionResponse") for part in tables(record, "content")]
+    errors = [word(table(answer, "response"), "error") for answer in answers]
+    return bool(errors) and all(error.startswith("[Operation Cancelled]") for error in errors)
+
+
+def _record(record: Json) -> AgentEvent | None:
+    at = usec(word(record, "timestamp"))
+    match word(record, "type"):
+        case "user":
+            kind = EventKind.SETTLED if _is_all_cancelled(record) else EventKind.WORK
+            return AgentEvent(kind, ordered(kind, at))
+        case "info" if word(record, "content") == "Request cancelled.":  # Escape
+            return AgentEvent(EventKind.SETTLED, ordered(EventKind.SETTLED, at), detail="interrupted")
+        case "gemini":
+            return AgentEvent(EventKind.NOTE, at)
+        case _ if session := word(record, "sessionId"):
+            return AgentEvent(EventKind.NOTE, usec(word(record, "startTime")), session)
+        case _:
+            return None
