@@ -1,0 +1,186 @@
+"""What happens to files by their path: also those that do not exist yet, are replaced, or move away."""
+
+import errno
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+
+from musterd.host.inotify import LOST, Inotify, Mask, Notice
+
+logger = logging.getLogger(__name__)
+
+CHANGED = Mask.MODIFY | Mask.CLOSE_WRITE | Mask.CREATE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE
+APPEARED = Mask.CREATE | Mask.MOVED_TO
+OPENED = Mask.OPEN | APPEARED
+
+# No directory there (yet), or none for us: its parent tells when that changes.
+_NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP)
+
+
+@dataclass(eq=False, slots=True)
+class Subscription:
+    """One interest in a path. `notify` is told nothing: who cares looks at the file."""
+
+    directory: str
+    name: str
+    mask: Mask
+    notify: Callable[[], None]
+    is_pattern: bool = False
+    is_closed: bool = False
+
+
+@dataclass(slots=True)
+class _Directory:
+    watch: int
+    names: dict[str, list[Subscription]] = field(default_factory=dict)
+    patterns: list[Subscription] = field(default_factory=list)
+
+    def add(self, subscription: Subscription) -> None:
+        if subscription.is_pattern:
+            self.patterns.append(subscription)
+        else:
+            self.names.setdefault(subscription.name, []).append(subscription)
+
+    def remove(self, subscription: Subscription) -> None:
+        if subscription.is_pattern:
+            self.patterns.remove(subscription)
+            return
+        self.names[subscription.name].remove(subscription)
+        if not self.names[subscription.name]:
+            del self.names[subscription.name]
+
+    def interested(self, notice: Notice) -> list[Subscription]:
+        found = [*self.names.get(notice.name, ())]
+        found += [s for s in self.patterns if fnmatchcase(notice.name, s.name)]
+        return [s for s in found if s.mask & notice.mask]
+
+    def __iter__(self) -> Iterator[Subscription]:
+        for subscriptions in [*self.names.values(), self.patterns]:
+            yield from list(subscriptions)
+
+
+@dataclass(slots=True)
+class _Missing:
+    """A directory that is not there, who waits for it, and our own interest in its parent."""
+
+    parent: Subscription
+    waiting: list[Subscription]
+
+
+class Files:
+    """Watches directories, not files: so a file may be created, rotated or replaced by rename."""
+
+    def __init__(self) -> None:
+        self._inotify = Inotify(self._receive)
+        self._directories: dict[str, _Directory] = {}
+        self._paths: dict[int, set[str]] = {}  # several paths may lead to one directory: one watch
+        self._missing: dict[str, _Missing] = {}
+
+    def subscribe(
+        self, path: str, notify: Callable[[], None], mask: Mask = CHANGED, *, is_pattern: bool = False
+    ) -> Subscription:
+        """Tell of changes of the file `path`; its last part may be a pattern as of fnmatch(3).
+
+        OSError (ENOSPC: the user has no watches left).
+        """
+        directory, name = os.path.split(os.path.normpath(path))
+        subscription = Subscription(directory, name, mask, notify, is_pattern)
+        self._attach(subscription)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        if subscription.is_closed:
+            return
+        subscription.is_closed = True
+        path = subscription.directory
+        missing = self._missing.get(path)
+        if missing and subscription in missing.waiting:
+            missing.waiting.remove(subscription)
+            if not missing.waiting:
+                del self._missing[path]
+                self.unsubscribe(missing.parent)
+        elif subscription in (directory := self._directories.get(path, ())):
+            assert isinstance(directory, _Directory)
+            directory.remove(subscription)
+            if not any(directory):
+                self._drop(path)
+
+    def close(self) -> None:
+        self._inotify.close()
+        self._directories.clear()
+        self._missing.clear()
+
+    def _attach(self, subscription: Subscription) -> None:
+        path = subscription.directory
+        try:
+            watch = self._inotify.add(path, subscription.mask | Mask.DELETE_SELF | Mask.MOVE_SELF)
+        except OSError as exc:
+            if exc.errno not in _NOT_THERE or path == "/":
+                raise
+            self._wait_for(path, subscription)
+            return
+        known = self._directories.get(path)
+        if known is None or known.watch != watch:
+            earlier = self._drop(path)
+            known = self._directories[path] = _Directory(watch)
+            self._paths.setdefault(watch, set()).add(path)
+            self._reattach(earlier)
+        known.add(subscription)
+
+    def _wait_for(self, path: str, subscription: Subscription) -> None:
+        if path in self._missing:
+            self._missing[path].waiting.append(subscription)
+            return
+        parent = Subscription(*os.path.split(path), APPEARED, lambda: self._retry(path))
+        self._missing[path] = _Missing(parent, [subscription])
+        self._attach(parent)
+        if os.path.isdir(path) and os.access(path, os.R_OK):
+            self._retry(path)  # it was created between the two looks
+
+    def _retry(self, path: str) -> None:
+        missing = self._missing.pop(path, None)
+        if missing:
+            self.unsubscribe(missing.parent)
+            self._reattach(missing.waiting)
+
+    def _reattach(self, subscriptions: Iterable[Subscription]) -> None:
+        for subscription in subscriptions:
+            if subscription.is_closed:
+                continue
+            try:
+                self._attach(subscription)
+            except OSError as exc:
+                logger.warning("Cannot watch '%s': %s, ignoring", subscription.directory, exc.strerror)
+                continue
+            subscription.notify()  # nobody knows what happened meanwhile
+
+    def _drop(self, path: str) -> list[Subscription]:
+        """Forget the watch of a directory; returns who was interested in it."""
+        directory = self._directories.pop(path, None)
+        if directory is None:
+            return []
+        paths = self._paths.get(directory.watch, set())
+        paths.discard(path)
+        if not paths:
+            self._paths.pop(directory.watch, None)
+            self._inotify.remove(directory.watch)
+        return list(directory)
+
+    def _receive(self, notice: Notice) -> None:
+        if notice.mask & Mask.Q_OVERFLOW:
+            logger.debug("inotify lost events, looking at everything again")
+            self._renew(list(self._directories))
+        elif notice.mask & LOST:
+            self._renew(list(self._paths.get(notice.watch, ())))
+        else:
+            for path in list(self._paths.get(notice.watch, ())):
+                directory = self._directories.get(path)
+                for subscription in directory.interested(notice) if directory else ():
+                    if not subscription.is_closed:
+                        subscription.notify()
+
+    def _renew(self, paths: list[str]) -> None:
+        for path in paths:
+            self._reattach(self._drop(path))

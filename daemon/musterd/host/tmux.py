@@ -1,0 +1,167 @@
+"""tmux(1) as a client: the panes of a server and what they show, in as few calls as there are servers."""
+
+import asyncio
+import os
+import secrets
+import stat
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from musterd.core.units import USEC_PER_SEC
+
+TIMEOUT = 1.0  # seconds for one call; an idle server answers in a few milliseconds
+SILENCE = 30.0  # seconds for which a server that did not answer is not asked again
+OUTPUT_LIMIT = 16 * 1024 * 1024
+# Commands of one call travel in one message of at most 16 KiB (imsg); a screen takes about 70 bytes of it.
+SCREENS_PER_CALL = 150
+CHANCES = 5  # how many panes may vanish while we look before we leave it at what we have
+
+# Titles come last: everything before them has no blanks. tmux keeps control characters out of titles.
+_PANE = "P #{pane_id} #{pane_pid} #{pane_tty} #{session_id} #{window_active} #{pane_title}"
+_CLIENT = "C #{session_id} #{client_activity}"
+
+
+class Unanswered(Exception):
+    """A server could not be asked, or made no sense; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    id: str
+    pid: int  # of the process that tmux started in it
+    tty: str
+    title: str
+    is_attached: bool  # some client is attached to a session it is in
+    is_seen: bool  # and has its window in front
+    typed: int  # latest activity of such a client (of one that sees it, if any does), realtime µs
+
+
+def parse_panes(text: str) -> dict[str, Pane]:
+    """The output of list-panes and list-clients. A pane in several sessions comes several times."""
+    lines = text.splitlines()
+    clients: dict[str, int] = {}
+    for line in lines:
+        if line.startswith("C "):
+            _, session, activity = line.split(" ")
+            clients[session] = max(clients.get(session, 0), int(activity) * USEC_PER_SEC)
+    panes: dict[str, Pane] = {}
+    for line in lines:
+        if line.startswith("P "):
+            pane = _parse_pane(line, clients)
+            panes[pane.id] = _merge(panes[pane.id], pane) if pane.id in panes else pane
+    return panes
+
+
+def _parse_pane(line: str, clients: Mapping[str, int]) -> Pane:
+    _, pane_id, pid, tty, session, is_active, title = line.split(" ", 6)
+    is_attached = session in clients
+    is_seen = is_attached and is_active == "1"
+    return Pane(pane_id, int(pid), tty, title, is_attached, is_seen, clients.get(session, 0))
+
+
+def _merge(one: Pane, other: Pane) -> Pane:
+    if one.is_seen != other.is_seen:
+        return one if one.is_seen else other
+    is_attached = one.is_attached or other.is_attached
+    return replace(one, is_attached=is_attached, typed=max(one.typed, other.typed))
+
+
+class Server:
+    """One tmux server, by its socket. Each call answers within `TIMEOUT` or raises Unanswered."""
+
+    def __init__(self, socket: str, uid: int) -> None:
+        self.socket = socket
+        self._uid = uid
+        self._silent_until = 0.0
+
+    def has_clients(self) -> bool:
+        """Whether anybody is attached at all, without asking: tmux marks its socket executable then."""
+        try:
+            return bool(os.stat(self.socket).st_mode & stat.S_IXUSR)
+        except OSError:
+            return True  # not known
+
+    async def panes(self) -> dict[str, Pane]:
+        text = await self._ask("list-panes", "-a", "-F", _PANE, ";", "list-clients", "-F", _CLIENT)
+        try:
+            return parse_panes(text)
+        except ValueError as exc:
+            raise Unanswered(f"tmux server '{self.socket}' answered nonsense: {exc}") from exc
+
+    async def screens(self, panes: Iterable[str]) -> dict[str, str]:
+        """The visible text of those panes that (still) exist."""
+        waiting, shown = list(panes), dict[str, str]()
+        calls = len(waiting) // SCREENS_PER_CALL + CHANCES
+        while waiting and (calls := calls - 1):
+            batch, waiting = waiting[:SCREENS_PER_CALL], waiting[SCREENS_PER_CALL:]
+            token = secrets.token_hex(8)  # what is on a screen cannot look like our marks
+            text = await self._ask(*_capture(batch, token), may_fail=True)
+            screens = split_screens(text, token)
+            shown |= screens
+            # The first pane that has gone ends the call: go on behind it.
+            waiting[:0] = batch[len(screens) + 1 :]
+        return shown
+
+    async def _ask(self, *command: str, may_fail: bool = False) -> str:
+        if time.monotonic() < self._silent_until:
+            raise Unanswered(f"tmux server '{self.socket}' did not answer a moment ago")
+        self._check_socket()
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                code, output = await _run("tmux", "-u", "-S", self.socket, *command)
+        except TimeoutError as exc:
+            self._silent_until = time.monotonic() + SILENCE
+            message = f"tmux server '{self.socket}' did not answer within {TIMEOUT:g} s"
+            raise Unanswered(message) from exc
+        except OSError as exc:
+            raise Unanswered(f"tmux cannot be run: {exc.strerror}") from exc
+        if code and not may_fail:
+            raise Unanswered(f"there is no tmux server at '{self.socket}', or it refused")
+        return output
+
+    def _check_socket(self) -> None:
+        """A client does what its server says: never talk to another user's."""
+        try:
+            status = os.stat(self.socket)
+        except (OSError, ValueError) as exc:
+            raise Unanswered(f"there is no tmux socket '{self.socket}'") from exc
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != self._uid:
+            raise Unanswered(f"'{self.socket}' is not a socket of user {self._uid}")
+
+
+def _capture(panes: Sequence[str], token: str) -> list[str]:
+    command = []
+    for pane in panes:
+        command += ["display-message", "-p", "-t", pane, f"{token} #D", ";"]
+        command += ["capture-pane", "-p", "-t", pane, ";"]
+    return command[:-1]
+
+
+def split_screens(text: str, token: str) -> dict[str, str]:
+    """Screens by pane. The last one may be cut short, so it counts only if its pane was there."""
+    parts = text.split(f"{token} ")[1:]
+    return {pane: screen for pane, _, screen in (part.partition("\n") for part in parts)}
+
+
+async def _run(*command: str) -> tuple[int, str]:
+    """Exit status and output. A clean environment: nothing of ours is a tmux client's business."""
+    environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+    null, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=null, stdout=pipe, stderr=null, env=environ, cwd="/", start_new_session=True
+    )
+    assert process.stdout is not None
+    try:
+        output = bytearray()
+        while chunk := await process.stdout.read(64 * 1024):
+            output += chunk
+            if len(output) > OUTPUT_LIMIT:
+                raise Unanswered(f"tmux wrote more than {OUTPUT_LIMIT} bytes")
+        return await process.wait(), output.decode(errors="replace")
+    finally:
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()

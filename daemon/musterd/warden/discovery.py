@@ -1,0 +1,76 @@
+"""When to look for new agents: a program opens its configuration when it starts, and inotify tells."""
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+
+from musterd.host.files import OPENED, Files, Subscription
+
+logger = logging.getLogger(__name__)
+
+# An interpreter opens an agent's files before, or a while after, /proc shows the agent: look twice.
+DELAYS = (0.3, 1.5)  # seconds
+
+# A program that opens these files all the time must not keep us looking: this share of the time at the most.
+LARGEST_SHARE = 0.05
+
+
+class Discovery:
+    """Calls `sweep` at once, and shortly after one of the files was opened."""
+
+    def __init__(
+        self, files: Files, paths: Iterable[str], sweep: Callable[[], Awaitable[None]], interval: float
+    ) -> None:
+        self._files = files
+        self._sweep = sweep
+        self._interval = interval  # seconds after which to look even so: not every agent opens a known file
+        self._due: dict[float, asyncio.TimerHandle] = {}
+        self._wanted = asyncio.Event()
+        self._cost = 0.0  # seconds that the last sweep took
+        self._subscriptions: list[Subscription] = []
+        for path in sorted(set(paths)):
+            self._listen(path)
+        self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def close(self) -> None:
+        for timer in self._due.values():
+            timer.cancel()
+        for subscription in self._subscriptions:
+            self._files.unsubscribe(subscription)
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    def _listen(self, path: str) -> None:
+        try:
+            is_pattern = not os.path.lexists(path)
+            found = self._files.subscribe(path, self._opened, OPENED, is_pattern=is_pattern)
+        except OSError as exc:
+            logger.warning("Cannot watch '%s' for new agents: %s, ignoring", path, exc.strerror)
+        else:
+            self._subscriptions.append(found)
+
+    def _opened(self) -> None:
+        loop = asyncio.get_running_loop()
+        for delay in DELAYS:
+            if delay not in self._due:
+                pause = max(delay, self._cost / LARGEST_SHARE)
+                self._due[delay] = loop.call_later(pause, self._fire, delay)
+
+    def _fire(self, delay: float) -> None:
+        del self._due[delay]
+        self._wanted.set()
+
+    async def _run(self) -> None:
+        while True:
+            began = time.monotonic()
+            try:
+                await self._sweep()
+            except Exception:
+                logger.exception("Cannot look for new agents, ignoring")
+            self._cost = time.monotonic() - began
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), self._interval)
+            self._wanted.clear()

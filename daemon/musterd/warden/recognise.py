@@ -1,0 +1,144 @@
+"""Which processes are agents: asks the adapters, and puts together what a leader tells of itself."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from musterd.agents.base import Adapter, ProcessFacts, Role
+from musterd.core.session import Agent
+from musterd.host.process import Stat
+from musterd.host.table import FactsCache, Table
+from musterd.host.transcript import Unreadable, read_text
+
+SESSION_MARK = "MUSTERD_SESSION"  # in the environment of what `musterctl run` starts: the session's id
+_ENVIRON = ("TMUX", "TMUX_PANE")
+
+_PACKAGE_LIMIT = 256 * 1024  # bytes of a package file in which the version must stand
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A leader among the processes."""
+
+    row: Stat
+    facts: ProcessFacts
+    adapter: Adapter
+    launcher: Stat | None = None
+
+
+class Recogniser:
+    """Knows the adapters; remembers what each running program is."""
+
+    def __init__(self, uid: int, adapters: Sequence[Adapter]) -> None:
+        self.uid = uid
+        self.adapters: Mapping[Agent, Adapter] = {adapter.agent: adapter for adapter in adapters}
+        # Variables whose value can say which session, or which leader, a process comes from.
+        self.marks = {
+            SESSION_MARK,
+            *(name for adapter in adapters for name in (*adapter.environ, *adapter.marks)),
+        }
+        self.facts = FactsCache({*_ENVIRON, *self.marks})
+        self._roles: dict[int, tuple[object, tuple[Adapter, Role] | None]] = {}
+        self._versions: dict[tuple[str, int], str] = {}
+
+    def adapter(self, agent: Agent) -> Adapter:
+        return self.adapters.get(agent, _UNKNOWN)
+
+    def prune(self, table: Table) -> None:
+        self.facts.prune(table)
+        for pid in self._roles.keys() - table.rows.keys():
+            del self._roles[pid]
+
+    def is_ours(self, row: Stat) -> bool:
+        """Whether it belongs to our user. Programs that forbid core dumps have /proc files of root's."""
+        if row.owner == self.uid or row.owner != 0:
+            return row.owner == self.uid
+        facts = None if row.ppid == _KTHREADD else self.facts.get(row)
+        return facts is not None and facts.uid == self.uid
+
+    def all(self, table: Table) -> Iterator[Found]:
+        """Every leader that is ours."""
+        for row in table.rows.values():
+            if row.has_ended or not self.is_ours(row):
+                continue
+            known = self.role(row, table)
+            if known and known[1] is Role.LEADER and (found := self._found(row, known[0], table)):
+                yield found
+
+    def nearest(self, table: Table, pid: int, agent: Agent | None) -> Found | None:
+        """The leader that a process belongs to. A launcher stands for the leader below it."""
+        for row in table.ancestors(pid):
+            if not self.is_ours(row):
+                return None
+            adapter, role = self.role(row, table) or (None, None)
+            if adapter is None or agent not in (None, adapter.agent):
+                continue
+            if role is Role.LEADER:
+                return self._found(row, adapter, table)
+            if below := self._below(row, adapter, table):
+                return below
+        return None
+
+    def role(self, row: Stat, table: Table) -> tuple[Adapter, Role] | None:
+        parent = table.rows.get(row.ppid)
+        key = (row.image, parent.image if parent else None)
+        known = self._roles.get(row.pid)
+        if known and known[0] == key:
+            return known[1]
+        facts = self.facts.get(row)
+        if facts is None:
+            return None
+        parent_facts = self.facts.get(parent) if parent else None
+        role = self._ask(row, facts, parent, parent_facts)
+        self._roles[row.pid] = key, role
+        return role
+
+    def _ask(
+        self, row: Stat, facts: ProcessFacts, parent: Stat | None, parent_facts: ProcessFacts | None
+    ) -> tuple[Adapter, Role] | None:
+        if parent and parent_facts and _is_mere_fork(row, facts, parent, parent_facts):
+            return None
+        for adapter in self.adapters.values():
+            if role := adapter.role(facts, parent_facts):
+                return adapter, role
+        return None
+
+    def _found(self, row: Stat, adapter: Adapter, table: Table) -> Found | None:
+        facts = self.facts.get(row)
+        return Found(row, facts, adapter, self.launcher(row, adapter, table)) if facts else None
+
+    def launcher(self, row: Stat, adapter: Adapter, table: Table) -> Stat | None:
+        parent = table.rows.get(row.ppid)
+        known = self.role(parent, table) if parent and self.is_ours(parent) else None
+        return parent if known == (adapter, Role.LAUNCHER) else None
+
+    def _below(self, launcher: Stat, adapter: Adapter, table: Table) -> Found | None:
+        for pid in table.children(launcher.pid):
+            if self.role(table.rows[pid], table) == (adapter, Role.LEADER):
+                return self._found(table.rows[pid], adapter, table)
+        return None
+
+    def version(self, adapter: Adapter, facts: ProcessFacts) -> str:
+        """From the first of its package's files that tells; "" if none does."""
+        for path in adapter.package_files(facts):
+            try:
+                key = path, os.stat(path).st_mtime_ns
+                if key not in self._versions:
+                    self._versions[key] = adapter.version(read_text(path, None, _PACKAGE_LIMIT))
+                return self._versions[key]
+            except (OSError, Unreadable, ValueError):
+                continue
+        return ""
+
+
+_UNKNOWN = Adapter()
+_KTHREADD = 2  # parent of all kernel threads (pthreads(7) has none of them in user space)
+
+
+def _is_mere_fork(row: Stat, facts: ProcessFacts, parent: Stat, parent_facts: ProcessFacts) -> bool:
+    """A child between fork(2) and execve(2) looks just like the agent that made it."""
+    return (row.stack, facts.argv, facts.executable) == (
+        parent.stack,
+        parent_facts.argv,
+        parent_facts.executable,
+    )
