@@ -132,11 +132,11 @@ class Client:
     def link_lost(self, link: Link, reason: str) -> None:
         self._signals.put_nowait(None)
 
-    async def attach(self, address: str) -> None:
+    async def attach(self, address: str, where: Where) -> None:
         try:
             self._link = await Link.open(address, self, within=CONNECT_TIMEOUT)
         except BusGone as exc:
-            raise no_daemon(f"Cannot connect to {Where(address)}.") from exc
+            raise no_daemon(f"Cannot connect to {where}.") from exc
 
     def detach(self) -> None:
         if self._link is not None:
@@ -154,7 +154,7 @@ async def connect(where: Where) -> AsyncIterator[Client]:
 
             address = await stack.enter_async_context(bridge(where))
         stack.callback(client.detach)
-        await client.attach(address)
+        await client.attach(address, where)
         yield client
 
 

@@ -131,19 +131,20 @@ async def _sessions(client: Client) -> list[Finding]:
 async def _session(client: Client, session: Properties) -> Sequence[Finding]:
     name = f"session {session['Id']}"
     found = []
+    if session["Agent"] == "other":
+        return [Finding(name, Grade.NOTE, "registered by hand, so never reaped")]
     if session["StateSource"] not in ("hook", "native"):
         text = f"neither a hook nor a status of {session['Agent']} was heard of"
         hook = f"musterctl hook {session['Agent']} EVENT"
         advice = f"Without them it is never proven idle. Let its hooks run '{hook}'."
-        found.append(Finding(name, Grade.NOTE if session["Agent"] == "other" else Grade.WRONG, text, advice))
+        found.append(Finding(name, Grade.WRONG, text, advice))
     try:
         _, _, gates = await client.reaper("Explain", "s", session["Id"])
     except CtlError as exc:
         return [] if exc.name == "NoSuchSession" else [*found, Finding(name, Grade.WRONG, str(exc))]
     for gate, outcome, _, evidence in gates:
         if gate == "unsupported" and outcome != "pass":
-            grade = Grade.NOTE if session["Agent"] == "other" else Grade.WRONG
-            found.append(Finding(name, grade, f"never reaped: {evidence}"))
+            found.append(Finding(name, Grade.WRONG, f"never reaped: {evidence}"))
     return found or [Finding(name, Grade.OK, f"{session['Agent']}, heard by {session['StateSource']}")]
 
 

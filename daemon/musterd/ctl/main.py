@@ -20,12 +20,8 @@ _VALUED = ("--bus", "-H", "--host")  # options before the verb that take a value
 _ANSWERED_AT_ONCE = ("-h", "--help", "--version")
 
 
-def main() -> None:
-    sys.exit(run(sys.argv[1:]))
-
-
-def run(argv: Sequence[str]) -> int:
-    own, rest = _split(argv)
+def main(argv: Sequence[str] | None = None) -> int:
+    own, rest = _split(sys.argv[1:] if argv is None else argv)
     if _verb_of(own) == "hook":
         from .hook import run_hook  # its own way: it never fails
 
@@ -106,4 +102,4 @@ def _complain(exc: CtlError) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,8 +21,8 @@ from .table import room
 from .text import printable, size
 from .watch import watching
 
-ENTER = "\x1b[?1049h\x1b[?25l"  # the terminal's second screen, without a cursor
-LEAVE = "\x1b[?25h\x1b[?1049l"
+ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"  # the terminal's second screen, no cursor, long lines are cut
+LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
 KEYS = "q ends."
 
 
