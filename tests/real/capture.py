@@ -4,7 +4,7 @@
     python -m real.capture pi DIRECTORY      (with tests/ on PYTHONPATH)
 
 Each stage leaves `STAGE.screen` (text and colours) and an entry in `stages.json`: its processes, and how far
-which transcript was written (a database as `STAGE.rows.jsonl`). `hooks.jsonl` has every hook call of its life.
+which transcript was written (a database as `STAGE.rows.jsonl`). `hooks.jsonl` has every hook call.
 Paths are made neutral, long texts are cut; nothing else is changed.
 """
 

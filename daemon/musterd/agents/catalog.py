@@ -16,8 +16,3 @@ from .pi import Pi
 ADAPTERS: Mapping[Agent, Adapter] = {
     adapter.agent: adapter for adapter in (Claude(), Codex(), Gemini(), Pi(), OpenCode(), Aider(), Other())
 }
-
-
-def adapter_of(name: str) -> Adapter:
-    """ValueError if there is no agent of that name."""
-    return ADAPTERS[Agent(name)]

@@ -101,7 +101,7 @@ class Claude(Adapter):
         return f"{base}/sessions/{session.leader.pid}.json" if session.leader else ""
 
     def status(self, text: str, process: ProcessFacts) -> Native:
-        """`sessions/PID.json`. It may outlive its process: so pid and start time (field 22 of its stat) count."""
+        """`sessions/PID.json`. It may outlive its process: pid and start time (in ticks) must agree."""
         status = json.loads(text)
         if not isinstance(status, dict):
             raise ValueError(f"{text[:40]!r} is no status")

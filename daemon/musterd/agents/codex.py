@@ -1,7 +1,8 @@
 """Codex CLI: checked with 0.169.0.
 
-What proves the end of a turn is its rollout (`task_complete`, `turn_aborted`), with the id of the turn. The thread id
-is in the name of the rollout, and of the lock that its writer holds from the first prompt on, or from a resume.
+What proves the end of a turn is its rollout (`task_complete`, `turn_aborted`), with the id of the turn. The
+thread id is in the name of the rollout, and of the lock that its writer holds from the first prompt on, or from
+a resume.
 """
 
 import re

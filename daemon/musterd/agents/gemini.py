@@ -1,7 +1,7 @@
 """Gemini CLI: checked with 0.61.0.
 
-Only its hook `AfterAgent` tells that a turn was completed: the transcript writes a tool call first as if it were
-an answer. Only the transcript tells that a turn was interrupted: no hook does.
+Only its hook `AfterAgent` tells that a turn was completed: the transcript writes a tool call first as if it
+were an answer. Only the transcript tells that a turn was interrupted: no hook does.
 """
 
 import re

@@ -1,7 +1,7 @@
 """opencode: checked with 1.18.33.
 
-One process can have several conversations, and each subagent is one of its own, whose parent its plugin names.
-The records are rows of an SQLite database that all its processes share.
+One process can have several conversations, and each subagent is one of its own, whose parent its plugin
+names. The records are rows of an SQLite database that all its processes share.
 """
 
 import re
@@ -49,7 +49,7 @@ _NO_SESSION = frozenset(
     )
 )
 
-# Newest messages only: older ones cannot say more. Those of subagents are there so that they count as growth.
+# Newest messages only: older ones cannot say more. Those of subagents are there to count as growth.
 _SQL = """
 SELECT record FROM (
   SELECT m.time_created AS at, m.id AS id, json_object(
@@ -92,8 +92,8 @@ class OpenCode(Adapter):
         return package_version(text, (PACKAGE,))
 
     def hook_event(self, event: str, payload: Json, at: int) -> AgentEvent:
-        """What its plugin sends: `directory`, `version`, `time` (ms), the event's `properties`, and `parentID`
-        when the session is a subagent's."""
+        """What its plugin sends: `directory`, `version`, `time` (ms), the event's `properties`, and
+        `parentID` when the session is a subagent's."""
         properties = table(payload, "properties")
         info = table(properties, "info")
         session = word(payload, "sessionID") or word(properties, "sessionID")

@@ -44,7 +44,7 @@ class Pi(Adapter):
     environ = ("_",)  # the path that a shell started it by
 
     def role(self, process: ProcessFacts, parent: ProcessFacts | None) -> Role | None:
-        """A runtime that named itself `pi` (process.title) or, in its first moments, one with pi's script."""
+        """A runtime that named itself `pi` (process.title) or, in its first moments, has pi's script."""
         if not image.runs_script(process):
             return None
         if image.has_title(process, "pi") or image.runs(process, "pi", PACKAGES):

@@ -12,12 +12,13 @@ TELLING = ("AI_AGENT", "CLAUDE", "CODEX_", "GEMINI_", "OPENCODE", "PI_", "TMUX_P
 def main() -> None:
     log, event, *rest = sys.argv[1:]
     given = "" if rest else sys.stdin.read()
+    telling = {key: value for key, value in sorted(os.environ.items()) if key.startswith(TELLING)}
     record = {
         "time": round(time.time(), 3),
         "event": event,
         "payload": json.loads(rest[-1] if rest else given or "null"),
         "parent": os.getppid(),
-        "env": {key: value for key, value in sorted(os.environ.items()) if key.startswith(TELLING) and "KEY" not in key},
+        "env": {key: value for key, value in telling.items() if "KEY" not in key},
     }
     with open(log, "a") as out:
         print(json.dumps(record), file=out)
