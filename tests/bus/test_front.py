@@ -6,9 +6,21 @@ import os
 from xml.etree import ElementTree
 
 import pytest
-from dbus_fast import Message, MessageFlag, Variant
+from dbus_fast import MessageFlag, Variant
 
-from helpers.bus_service import NAME, ROOT, TEST, THING, Client, Heard, Service, call, client, message
+from helpers.bus_service import (
+    NAME,
+    ROOT,
+    TEST,
+    THING,
+    Client,
+    Heard,
+    Service,
+    call,
+    client,
+    message,
+    signal_to,
+)
 from helpers.private_bus import PrivateBus
 from musterd.bus.contract import INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES
 from musterd.bus.errors import RemoteError
@@ -28,8 +40,18 @@ async def refusal(link: Client, member: str, signature: str = "", *args: object,
     ("case", "question", "where", "name"),
     [
         ("unknown object", ("Echo", "s", "x"), {"path": "/nowhere"}, STANDARD + "UnknownObject"),
-        ("unknown interface", ("Echo", "s", "x"), {"interface": "org.example.No"}, STANDARD + "UnknownInterface"),
-        ("interface of another object", ("Echo", "s", "x"), {"path": THING_ONE}, STANDARD + "UnknownInterface"),
+        (
+            "unknown interface",
+            ("Echo", "s", "x"),
+            {"interface": "org.example.No"},
+            STANDARD + "UnknownInterface",
+        ),
+        (
+            "interface of another object",
+            ("Echo", "s", "x"),
+            {"path": THING_ONE},
+            STANDARD + "UnknownInterface",
+        ),
         ("unknown method", ("Nope",), {}, STANDARD + "UnknownMethod"),
         ("wrong signature", ("Echo", "u", 1), {}, OURS + "InvalidArgs"),
         ("too many arguments", ("Echo", "ss", "a", "b"), {}, OURS + "InvalidArgs"),
@@ -116,33 +138,24 @@ async def test_handler_knows_its_caller_after_an_await(private_bus: PrivateBus) 
         client(private_bus.address) as one,
         client(private_bus.address) as two,
     ):
-        names = await asyncio.gather(call(one, "WhoAmI"), call(two, "WhoAmI"), call(one, "WhoAmI"))
-        assert names == [(one.unique_name,), (two.unique_name,), (one.unique_name,)]
+        names = tuple(await asyncio.gather(*(call(link, "WhoAmI") for link in (one, two, one))))
+        assert names == ((one.unique_name,), (two.unique_name,), (one.unique_name,))
 
 
 async def test_stray_fds_are_closed(private_bus: PrivateBus) -> None:
     service = Service()
     async with service.on(private_bus.address), client(private_bus.address) as link:
         before = len(os.listdir("/proc/self/fd"))
-        with open(os.devnull) as null:
-            fds = [null.fileno()] * 4
-            for member in ("Echo", "Nope") * 50:
-                question = message(member, "s", "x", fds=fds)
-                if member == "Nope":
-                    question.flags = MessageFlag.NO_REPLY_EXPECTED
-                    link.send(question)
-                else:
-                    await link.call(question, within=10)
-            for _ in range(50):
-                link.send(_signal_to(NAME, fds))
+        null = os.open(os.devnull, os.O_RDONLY)
+        for _ in range(50):
+            await link.call(message("Echo", "s", "x", fds=[null] * 4), within=10)
+            silent = message("Nope", fds=[null] * 4)
+            silent.flags = MessageFlag.NO_REPLY_EXPECTED
+            await link.send(silent)
+            await link.send(signal_to(NAME, 1, [null] * 4))
+        os.close(null)
         assert await call(link, "Echo", "s", "all of it was seen") == ("all of it was seen",)
         assert len(os.listdir("/proc/self/fd")) == before
-
-
-def _signal_to(destination: str, fds: list[int]) -> Message:
-    signal = Message.new_signal(ROOT, TEST, "Tick", "us", [1, ""], fds)
-    signal.destination = destination
-    return signal
 
 
 async def test_fd_in_a_reply_arrives_and_is_not_kept(private_bus: PrivateBus) -> None:

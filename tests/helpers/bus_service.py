@@ -16,6 +16,7 @@ from musterd.bus.contract import OBJECT_MANAGER, Contract, Values
 from musterd.bus.front import Front
 from musterd.bus.limits import KIB, Limits
 from musterd.bus.link import Link
+from musterd.bus.signals import BUS, BUS_PATH
 from musterd.core import errors
 
 NAME = "org.example.Test1"
@@ -143,7 +144,15 @@ class Client(Link):
     """A link that can stop reading, as a program under Ctrl-Z does."""
 
     def stop_reading(self) -> None:
-        asyncio.get_running_loop().remove_reader(self._bus._fd)
+        asyncio.get_running_loop().remove_reader(self._fd)
+
+    @property
+    def _fd(self) -> int:
+        assert self._bus._fd is not None
+        return self._bus._fd
+
+    def go_on_reading(self) -> None:
+        asyncio.get_running_loop().add_reader(self._fd, self._read)
 
 
 @asynccontextmanager
@@ -175,5 +184,23 @@ def message(
     )
 
 
-async def call(link: Link, member: str, signature: str = "", *args: object, **where: str) -> tuple[Any, ...]:
-    return (await link.call(message(member, signature, *args, **where), within=20)).body
+async def call(
+    link: Link, member: str, signature: str = "", *args: object, path: str = ROOT, interface: str = TEST
+) -> tuple[Any, ...]:
+    question = message(member, signature, *args, path=path, interface=interface)
+    return (await link.call(question, within=20)).body
+
+
+def signal_to(destination: str, number: int, fds: Sequence[int] = ()) -> Message:
+    """A Tick straight to one program, as anybody may send it."""
+    tick = Message.new_signal(ROOT, TEST, "Tick", "us", [number, ""], list(fds))
+    tick.destination = destination
+    return tick
+
+
+def request_name(name: str, flags: int = 0) -> Message:
+    return Message(BUS, BUS_PATH, BUS, "RequestName", signature="su", body=[name, flags])
+
+
+def add_match(rule: str) -> Message:
+    return Message(BUS, BUS_PATH, BUS, "AddMatch", signature="s", body=[rule])

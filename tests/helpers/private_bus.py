@@ -134,7 +134,7 @@ class DBusBroker(PrivateBus):
         with controller.makefile("rb") as stream:
             assert stream.readline().startswith(b"OK ")
             assert stream.readline() == b"AGREE_UNIX_FD\r\n"
-            reply = Unmarshaller(stream).unmarshall()
+            reply = Unmarshaller(stream).unmarshall()  # type: ignore[arg-type]  # it only reads
         assert reply is not None
         assert reply.message_type is MessageType.METHOD_RETURN, reply
 

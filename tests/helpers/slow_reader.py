@@ -1,7 +1,7 @@
 """A client in a process of its own, so that it can really be stopped.
 
-slow_reader.py ADDRESS CALLS SIGNALS: subscribes, makes CALLS calls of Blob(200000) at once, says "ready", collects
-CALLS replies and SIGNALS Tick signals, and prints what came in which order as JSON.
+slow_reader.py ADDRESS CALLS SIGNALS: subscribes, makes CALLS calls of Blob(200000) at once, says "ready",
+collects CALLS replies and SIGNALS Tick signals, and prints what came in which order as JSON.
 """
 
 import asyncio

@@ -42,6 +42,7 @@ BACKOFF = (
     5.0,
     10.0,
 )  # seconds between attempts to come back; the last one repeats
+PATIENCE = 1.0  # seconds after which a name that is taken will not be free again (a step of BACKOFF)
 
 CLAIM = NameFlag.ALLOW_REPLACEMENT | NameFlag.DO_NOT_QUEUE  # replaceable by our own second connection
 TAKE_OVER = CLAIM | NameFlag.REPLACE_EXISTING
@@ -114,13 +115,16 @@ class BusConnection:
         self._listeners.append(listener)
 
     async def probe(self, within: float = PROBE_TIMEOUT) -> None:
-        """Return if the bus answers, if need be on a second connection. Else raises a BusError."""
+        """Return if the bus answers, if need be on a second connection; else raises BusGone.
+
+        Takes at most twice `within` seconds.
+        """
         async with self._linking:
             link = self._current()
             try:
                 await _ask(link, "GetId", within=within)
             except CallTimedOut:
-                await self._move(link)
+                await self._move(link, within)
 
     async def call(
         self,
@@ -207,7 +211,8 @@ class BusConnection:
 
     def signal_received(self, link: Link, message: Message) -> None:
         if _is_name_lost(message, self._name) and link is self._link and not self._is_moving:
-            self._tell(BusState.REPLACED, f"another program took the name '{self._name}'")
+            # Another program took it, or a connection we gave up before the bus heard it: see which.
+            link.drop()
         for subscription in tuple(self._subscriptions):
             subscription.deliver(message)
 
@@ -225,10 +230,10 @@ class BusConnection:
                 await asyncio.sleep(delay)
                 try:
                     await self._come_back()
-                except NameTaken as exc:
-                    self._tell(BusState.REPLACED, str(exc))
-                    return
                 except BusError as exc:
+                    if isinstance(exc, NameTaken) and delay >= PATIENCE:
+                        self._tell(BusState.REPLACED, str(exc))
+                        return
                     logger.debug("Still no bus: %s", exc)
                 else:
                     break
@@ -239,10 +244,13 @@ class BusConnection:
                 self._link = await self._establish(CLAIM)
                 self._tell(BusState.UP, f"connected again as '{self._link.unique_name}'")
 
-    async def _move(self, deaf: Link) -> None:
+    async def _move(self, deaf: Link, within: float) -> None:
         self._is_moving = True
         try:
-            self._link = await self._establish(TAKE_OVER)
+            async with asyncio.timeout(within):
+                self._link = await self._establish(TAKE_OVER)
+        except TimeoutError as exc:
+            raise BusGone("the bus answers nobody") from exc
         finally:
             self._is_moving = False
         deaf.drop()

@@ -15,6 +15,7 @@ from dbus_fast.aio import MessageBus
 from dbus_fast.errors import AuthError, InvalidAddressError
 
 from .errors import BusGone, CallTimedOut, RemoteError
+from .reader import install_reader
 from .writer import Writer, close_fds, install_writer
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Link:
         self._writer: Writer = install_writer(bus)
         self._waiting: dict[int, _Waiting] = {}  # by the serial of the call
         bus.add_message_handler(self._receive)
+        self._read = install_reader(bus)
         bus._disconnect_future.add_done_callback(self._lost)
 
     @classmethod
