@@ -72,11 +72,13 @@ class StateDir:
 
     def lock(self, name: str) -> int:
         """The fd of a lock that no second process gets; Failed names the process that has it."""
-        fd = os.open(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=self.fd)
+        flags = os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        # Held for reading, so that the file system can still be remounted read-only.
+        fd = os.open(name, os.O_RDONLY | flags, 0o600, dir_fd=self.fd)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(fd, 0)
-            os.write(fd, f"{os.getpid()}\n".encode())
+            with open(os.open(name, os.O_WRONLY | os.O_TRUNC | flags, dir_fd=self.fd), "w") as file:
+                file.write(f"{os.getpid()}\n")
         except BlockingIOError:
             holder = os.read(fd, 32).decode("ascii", "replace").strip()
             os.close(fd)
@@ -121,12 +123,14 @@ class StateDir:
             raise
         except OSError as exc:
             raise ValueError(f"cannot be opened: {exc.strerror}") from exc
-        with os.fdopen(fd, "rb", buffering=0) as file:
+        try:
             _check(os.fstat(fd))
-            try:
+            with open(fd, "rb", closefd=False) as file:
                 text = file.read(MAX_FILE).decode(*ENCODING)
-            except OSError as exc:
-                raise ValueError(f"cannot be read: {exc.strerror}") from exc
+        except OSError as exc:
+            raise ValueError(f"cannot be read: {exc.strerror}") from exc
+        finally:
+            os.close(fd)
         if not text.endswith(END):
             raise ValueError("it is cut off: its last line is missing")
         return text

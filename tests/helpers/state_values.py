@@ -1,0 +1,64 @@
+"""Arbitrary sessions and modes, for laws that hold for all of them."""
+
+from hypothesis import strategies as st
+
+from musterd.core.case import Mode
+from musterd.core.session import Agent, PidRef, Session, SessionId, Source, State
+from musterd.core.state import Change, Modes
+from musterd.core.turn import Turn
+
+numbers = st.integers(min_value=0, max_value=2**63 - 1)
+texts = st.text(max_size=40)
+lists = st.lists(texts, max_size=3).map(tuple)
+ids = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True).map(SessionId)
+
+leaders = st.builds(PidRef, numbers, numbers, texts, numbers)
+turns = st.builds(
+    Turn,
+    started=numbers,
+    ended=numbers,
+    settled=numbers,
+    waiting=numbers,
+    recovering=numbers,
+    first=numbers,
+    heard=numbers,
+    turn_id=texts,
+    subagents=st.frozensets(texts, max_size=3),
+    pending=lists,
+)
+sessions = st.builds(
+    Session,
+    id=ids,
+    agent=st.sampled_from(Agent),
+    uid=numbers,
+    leader=st.none() | leaders,
+    cwd=texts,
+    host=texts,
+    agent_session_id=texts,
+    transcript=texts,
+    terminal=texts,
+    command=lists,
+    resume_command=lists,
+    title=texts,
+    labels=lists,
+    version=texts,
+    executable=texts,
+    started_usec=numbers,
+    created_usec=numbers,
+    resumed_usec=numbers,
+    heartbeat_usec=numbers,
+    state=st.sampled_from(State),
+    state_source=st.sampled_from(Source),
+    turn=turns,
+    protected=st.booleans(),
+    ended_usec=numbers,
+    ended_reason=texts,
+    last_error=texts,
+)
+modes = st.builds(
+    Modes,
+    st.sampled_from(Mode),
+    st.builds(Change, numbers, numbers, texts),
+    texts,
+    st.lists(numbers, max_size=5).map(tuple),
+)
