@@ -40,11 +40,6 @@ class Stat(NamedTuple):
         return self.state in "ZXx"  # a zombie is only waited for
 
     @property
-    def has_memory(self) -> bool:
-        """Unlike a kernel thread, or a process that is ending."""
-        return self.rss_pages > 0
-
-    @property
     def image(self) -> tuple[int, int, str, int]:
         """The same as long as the process runs the same program under the same name."""
         return self.pid, self.start_ticks, self.comm, self.stack
@@ -164,14 +159,19 @@ def read_facts(pid: int, environ: Collection[str] = ()) -> ProcessFacts:
 
     ProcessLookupError if it ends, or keeps starting other programs.
     """
+    facts = None
     for _ in range(_ATTEMPTS):
-        if facts := _read_facts(pid, environ):
+        facts = _read_facts(pid, environ)
+        # In the middle of execve(2) there is an image, but no arguments yet. (Some programs erase them.)
+        if facts and (facts.argv or not facts.executable):
             return facts
-    raise ProcessLookupError(f"process {pid} is becoming another program")
+    if facts is None:
+        raise ProcessLookupError(f"process {pid} is becoming another program")
+    return facts
 
 
 def _read_facts(pid: int, environ: Collection[str]) -> ProcessFacts | None:
-    """None if it was in the middle of execve(2): then some of it is of the old program, some of the new."""
+    """None if it called execve(2) meanwhile: then some of it is of the old program, some of the new."""
     before = read_stat(pid)
     facts = ProcessFacts(
         pid=pid,
@@ -187,9 +187,7 @@ def _read_facts(pid: int, environ: Collection[str]) -> ProcessFacts | None:
         tty=before.tty,
     )
     after = read_stat(pid)
-    if after.image != before.image or (facts.executable and not after.stack and after.has_memory):
-        return None
-    return facts
+    return facts if after.image == before.image else None
 
 
 def read_environ(pid: int, names: Collection[str]) -> Mapping[str, str]:
