@@ -27,7 +27,8 @@ SCHEMA = f"""
 TRIM_ROWS = 500  # deleted in one transaction
 TRIM_PAGES = 1024  # given back to the file system in one go
 WAL_PAGES = 200  # pages of 4 KiB in the -wal file, before they are moved into the database
-WAL_SIZE = 2**20  # bytes that the -wal file keeps; the bound on the size leaves room for it
+WAL_SIZE = 2**20  # bytes that the -wal file keeps
+RESERVE = 2 * WAL_SIZE  # below the bound, for the -wal file and what comes before the next trim
 
 # What SQLite says of a file that is broken, no database, or one with another schema.
 _ODD = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
@@ -87,7 +88,7 @@ class EventDb:
         """Forget some rows that are before `oldest` (realtime µs) or too much: a bounded piece of work."""
         with self._opened() as db:
             _delete_oldest(db, before=oldest)
-            if _used(db) > max(max_size - WAL_SIZE, WAL_SIZE):
+            if _used(db) > max(max_size - RESERVE, WAL_SIZE):
                 _delete_oldest(db)
             db.execute(f"PRAGMA incremental_vacuum({TRIM_PAGES})").fetchall()
 

@@ -105,13 +105,12 @@ class SqliteEventLog:
             return
         self._health = ""
         self._untrimmed += len(batch)
-        if self._untrimmed > TRIM_EVERY:
-            self._trim()
+        self._trim()
 
     def _trim(self) -> None:
         oldest = self._clock.now() - int(self.config.keep * USEC_PER_SEC)
         try:
-            while self._untrimmed > 0:
+            while self._untrimmed >= TRIM_EVERY:
                 self._untrimmed -= TRIM_EVERY
                 self._on_db(lambda db: db.trim(oldest, self.config.max_size))
         except (sqlite3.Error, OSError) as exc:
