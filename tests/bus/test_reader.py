@@ -3,12 +3,13 @@
 import asyncio
 from collections import Counter
 
+import pytest
 from dbus_fast import Message
 
 from helpers.bus_service import ROOT, TEST, Heard, Service, add_match, call, client
 from helpers.private_bus import PrivateBus
+from musterd.bus import reader
 from musterd.bus.link import Link
-from musterd.bus.reader import PORTION
 
 
 class Turns(Heard):
@@ -28,7 +29,10 @@ class Turns(Heard):
         self.handle = asyncio.get_running_loop().call_soon(self.next_turn)
 
 
-async def test_full_socket_is_read_in_portions(private_bus: PrivateBus) -> None:
+async def test_full_socket_is_read_in_portions(
+    private_bus: PrivateBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "PORTION", 50)
     service, turns = Service(), Turns()
     async with service.on(private_bus.address) as bus, client(private_bus.address, turns) as link:
         await link.call(add_match(f"type='signal',interface='{TEST}'"), within=10)
@@ -41,4 +45,4 @@ async def test_full_socket_is_read_in_portions(private_bus: PrivateBus) -> None:
         await call(link, "Echo", "s", "after all of them")
         turns.handle.cancel()
         assert turns.got.total() == 500
-        assert max(turns.got.values()) == PORTION
+        assert max(turns.got.values()) == 50

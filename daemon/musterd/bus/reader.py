@@ -13,7 +13,7 @@ from typing import Any
 from dbus_fast.aio import MessageBus
 from dbus_fast.aio.message_reader import build_message_reader
 
-PORTION = 64  # messages between two turns of the loop; some milliseconds
+PORTION = 256  # messages between two turns of the loop: about 10 ms; much smaller ones let a flood pile up
 
 
 class _Portion:
