@@ -15,7 +15,7 @@ from musterd.agents.base import Adapter, Json
 from musterd.core import life
 from musterd.core.config import Config
 from musterd.core.errors import AccessDenied, Failed, InvalidArgs, LimitReached, MusterError, NoSuchSession
-from musterd.core.event import AgentEvent
+from musterd.core.event import AgentEvent, EventKind
 from musterd.core.inhibitor import Inhibitor, parse_mode, parse_what
 from musterd.core.pressure import Pressure, Tier
 from musterd.core.registry import Registry
@@ -279,6 +279,8 @@ class Manager:
         session = self.registry.by_leader(leader.process)
         if session is None:
             session = await self._enrol(leader, Spec(agent=agent, cwd=spoken.cwd), how="adopted by its hook")
+        if spoken.kind is EventKind.STOP and adapter.stop_is_end:
+            spoken = replace(spoken, kind=EventKind.SETTLED)  # it is allowed, and nothing else will say so
         await self.hear(session.id, spoken, Source.HOOK)
         return False, adapter.nothing_to_say(event)
 

@@ -71,10 +71,10 @@ class Home:
     path: Path
     project: Path
     url: str
-    log: Path
+    report: tuple[str, str]  # the program that hooks call, and its first argument; the event is the second
 
     def hook(self, event: str) -> str:
-        return f"{RECORD} {self.log} {event}"
+        return shlex.join([*self.report, event])
 
     def write(self, name: str, content: str | dict[str, object]) -> None:
         file = self.path / name
@@ -219,8 +219,10 @@ AGENTS = {
 class Lab:
     """One model server and one tmux server, both in one network namespace, and the homes of the agents."""
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, reporter: Path | None = None) -> None:
+        """Hooks call `reporter AGENT EVENT`; without one they are recorded in `hook_log`."""
         self.work = work
+        self.reporter = reporter
         self.home = work / "home"
         self.project = self.home / "project"
         self.hook_log = work / "hooks.jsonl"
@@ -252,7 +254,7 @@ class Lab:
 
     def start(self, agent: Agent, *args: str, wait: bool = True) -> "Pane":
         """Types its command into a shell in a pane of its own, and waits for its prompt."""
-        home = Home(self.home, self.project, self.url, self.hook_log)
+        home = Home(self.home, self.project, self.url, self.report(agent))
         if not (self.home / f".configured-{agent.key}").exists():
             agent.configure(home)
             home.write(f".configured-{agent.key}", "")
@@ -266,12 +268,18 @@ class Lab:
         self._names += 1
         name = f"{agent.key}-{self._names}"
         env = {key: value.format(url=self.url) for key, value in agent.env.items()}
+        env["MUSTERD_RECORD"], env["MUSTERD_RECORD_LOG"] = self.report(agent)
         path = [str(install.bin_dir("node"))] * agent.node + [str(install.bin_dir(agent.key)), os.defpath]
         env["PATH"] = ":".join(path)
         # Not with tmux's -e: the PATH of the calling client would win.
         shell = ("env", *(f"{key}={value}" for key, value in env.items()), "bash", "--norc", "--noprofile")
         self.tmux("new-session", "-d", "-s", name, "-x", "110", "-y", "36", "-c", str(self.project), *shell)
         return Pane(self, name)
+
+    def report(self, agent: Agent) -> tuple[str, str]:
+        if self.reporter:
+            return str(self.reporter), agent.key.removesuffix("-old")
+        return str(RECORD), str(self.hook_log)
 
     def tmux(self, *arguments: str) -> str:
         first = not self.socket.exists() and not os.getuid()
@@ -289,7 +297,6 @@ class Lab:
         return {
             "HOME": str(self.home), "PATH": os.defpath, "TERM": "xterm-256color", "LANG": "C.UTF-8",
             "USER": "user", "SHELL": "/bin/bash", "TMPDIR": str(self.work / "tmp"),
-            "MUSTERD_RECORD": str(RECORD), "MUSTERD_RECORD_LOG": str(self.hook_log),
         }  # fmt: skip
 
     def _end(self) -> None:
