@@ -12,15 +12,11 @@ from argparse import Namespace
 
 from . import sessions
 from .client import MANAGER, Client
-from .failure import CtlError, Misused
+from .failure import CtlError
 from .text import printable
 
 
 async def run(client: Client, args: Namespace) -> int:
-    if "host" in args:
-        raise Misused(
-            "A hold needs a file descriptor, and ssh passes none.", "Run 'musterctl hold' over there."
-        )
     session_id = "" if args.all else (await sessions.resolve(client, args.id))[0]
     why = args.why or (shlex.join(args.rest) if args.rest else "held by hand")
     fd = await client.call_for_fd(

@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if rest and not verb.rest:
             raise Misused(f"'{verb.name}' takes nothing after '--'.")
+        if verb.here and "host" in args:
+            raise Misused(f"'{verb.name}' does not work over ssh.", "Run it over there.")
         args.rest = rest
         return _run_verb(verb, args)
     except CtlError as exc:

@@ -33,6 +33,7 @@ class Verb:
     arguments: tuple[Adder, ...] = ()
     lasts: bool = False  # ends by Ctrl-C, which then is no failure
     rest: str = ""  # what may stand after "--"
+    here: bool = False  # needs file descriptors, which ssh does not pass
 
 
 def _id(parser: Parser) -> None:
@@ -144,7 +145,7 @@ VERBS = (
         _value("--why", metavar="TEXT", help_="reason, for people"),
         _flag("--all", help_="all your sessions; then there is no ID"),
         _id,
-    ), lasts=True, rest="COMMAND"),
+    ), lasts=True, rest="COMMAND", here=True),
     Verb("protect", "orders", "pin sessions: they are never reaped", (_ids,)),
     Verb("unprotect", "orders", "let pinned sessions be reaped again", (_ids,)),
     Verb("reaper", "reaper", "show what the reaper would do, or set its mode", (_reaper,)),

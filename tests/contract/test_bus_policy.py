@@ -1,0 +1,168 @@
+"""The bus policy: read as text, and enforced by a real dbus-daemon."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from dbus_fast import Message
+from dbus_fast.aio import MessageBus
+
+from helpers.daemon import Daemon
+from helpers.private_bus import PrivateBus
+from musterd.bus.contract import Contract
+
+DBUS = Path(__file__).parents[2] / "dbus"
+POLICY = DBUS / "org.musterd.Muster1.conf"
+NAME = "org.musterd.Muster1"
+ROOT = "/org/musterd/Muster1"
+STANDARD = {
+    ("org.freedesktop.DBus.Peer", "Ping"),
+    ("org.freedesktop.DBus.Peer", "GetMachineId"),
+    ("org.freedesktop.DBus.Introspectable", "Introspect"),
+    ("org.freedesktop.DBus.Properties", "Get"),
+    ("org.freedesktop.DBus.Properties", "GetAll"),
+    ("org.freedesktop.DBus.ObjectManager", "GetManagedObjects"),
+}
+
+
+def default_rules() -> list[ElementTree.Element]:
+    (policy,) = [p for p in ElementTree.parse(POLICY).iter("policy") if p.get("context") == "default"]
+    return list(policy)
+
+
+def test_exactly_the_methods_of_the_contract_are_let_through() -> None:
+    allowed = [(r.get("send_interface"), r.get("send_member")) for r in default_rules() if r.tag == "allow"]
+    ours = {
+        (interface.name, method)
+        for interface in Contract.load().interfaces.values()
+        for method in interface.methods
+        if interface.name.startswith(NAME)
+    }
+    assert len(allowed) == len(set(allowed))
+    assert set(allowed) == ours | STANDARD
+
+
+def test_every_rule_names_whom_it_is_about() -> None:
+    assert {rule.get("send_destination") for rule in default_rules()} == {NAME}
+
+
+def test_only_root_and_musterd_own_the_name() -> None:
+    owners = {
+        policy.get("user")
+        for policy in ElementTree.parse(POLICY).iter("policy")
+        for rule in policy
+        if rule.get("own")
+    }
+    assert owners == {"root", "musterd"}
+
+
+def test_activation_goes_through_systemd() -> None:
+    text = (DBUS / f"{NAME}.service").read_text()
+    assert f"Name={NAME}\n" in text
+    assert "Exec=/bin/false\n" in text
+    assert f"SystemdService=dbus-{NAME}.service\n" in text
+
+
+# Enforced: a bus as strict as the system's, our policy on top, and the real daemon behind it.
+
+SYSTEM_BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+ <type>system</type>
+ <listen>unix:path={path}</listen>
+ <auth>EXTERNAL</auth>
+ <policy context="default">
+  <allow user="*"/>
+  <deny own="*"/>
+  <deny send_type="method_call"/>
+  <allow send_type="signal"/>
+  <allow send_requested_reply="true" send_type="method_return"/>
+  <allow send_requested_reply="true" send_type="error"/>
+  <allow receive_type="method_call"/>
+  <allow receive_type="method_return"/>
+  <allow receive_type="error"/>
+  <allow receive_type="signal"/>
+  <allow send_destination="org.freedesktop.DBus"/>
+ </policy>
+ <include>{policy}</include>
+</busconfig>
+"""
+
+
+class PolicedBus(PrivateBus):
+    """Whoever runs the tests stands for the users that may own the name."""
+
+    def start(self) -> None:
+        policy, config = self.path.with_name("policy.conf"), self.path.with_name("bus.conf")
+        policy.write_text(re.sub('user="(root|musterd)"', f'user="{os.getuid()}"', POLICY.read_text()))
+        config.write_text(SYSTEM_BUS.format(path=self.path, policy=policy))
+        command = ["dbus-daemon", "--nofork", "--nopidfile", f"--config-file={config}", "--print-address"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert self.process.stdout is not None
+        with self.process.stdout as lines:
+            assert lines.readline().startswith(b"unix:"), "dbus-daemon does not take the policy"
+
+
+@pytest.fixture(scope="module")
+def policed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    work = tmp_path_factory.mktemp("policed")
+    with PolicedBus(work / "bus") as bus, Daemon(work, bus, "[discovery]\nenabled = false\n"):
+        yield bus.address
+
+
+async def answer(address: str, message: Message) -> str:
+    """The name of the error that comes back; empty for none."""
+    bus = await MessageBus(address, negotiate_unix_fd=True).connect()
+    try:
+        reply = await bus.call(message)
+        assert reply is not None
+        return reply.error_name or ""
+    finally:
+        bus.disconnect()
+        await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # of the library
+
+
+DENIED = "org.freedesktop.DBus.Error.AccessDenied"
+
+
+@pytest.mark.parametrize(
+    ("interface", "member", "signature", "body"),
+    [
+        (f"{NAME}.Manager", "ListSessions", "", []),
+        (f"{NAME}.Reaper", "ListVerdicts", "", []),
+        ("org.freedesktop.DBus.Peer", "Ping", "", []),
+        ("org.freedesktop.DBus.Properties", "GetAll", "s", [f"{NAME}.Reaper"]),
+        ("org.freedesktop.DBus.Introspectable", "Introspect", "", []),
+    ],
+)
+async def test_what_is_listed_is_answered(
+    policed: str, interface: str, member: str, signature: str, body: list[object]
+) -> None:
+    assert (
+        await answer(policed, Message(NAME, ROOT, interface, member, signature=signature, body=body)) == ""
+    )
+
+
+@pytest.mark.parametrize(
+    ("interface", "member"),
+    [
+        (f"{NAME}.Manager", "Nonsense"),
+        (f"{NAME}.Nonsense", "ListSessions"),
+        ("org.freedesktop.DBus.Properties", "Set"),
+        ("org.freedesktop.DBus.Peer", "Nonsense"),
+        (None, "ListSessions"),
+    ],
+)
+async def test_what_is_not_listed_never_reaches_the_daemon(
+    policed: str, interface: str | None, member: str
+) -> None:
+    assert await answer(policed, Message(NAME, ROOT, interface, member)) == DENIED
+
+
+async def test_fds_never_reach_the_daemon(policed: str) -> None:
+    ping = Message(NAME, ROOT, "org.freedesktop.DBus.Peer", "Ping", signature="h", body=[0], unix_fds=[0])
+    assert await answer(policed, ping) == DENIED

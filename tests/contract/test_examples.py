@@ -1,0 +1,47 @@
+"""The worked examples in dbus/README.md, typed one by one."""
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from helpers.installation import Installation, some_process
+
+README = Path(__file__).parents[2] / "dbus" / "README.md"
+ID = "k3v9qd"  # the id in the examples
+PID = "4711"
+
+
+def examples() -> Iterator[tuple[str, str]]:
+    """Commands, and what is shown as their answers."""
+    for block in re.findall(r"```console\n(.*?)```", README.read_text(), re.DOTALL):
+        for example in block.removeprefix("$ ").split("\n$ "):
+            command, _, shown = example.rstrip("\n").partition("\n")
+            yield command, shown
+
+
+def pattern(shown: str) -> str:
+    """Texts and numbers may differ, the shape may not; `...` stands for anything."""
+    parts = re.split(r'(\.\.\.|"[^"]*"|\b\d+\b)', shown)
+    return "".join(_fits(part) if number % 2 else re.escape(part) for number, part in enumerate(parts))
+
+
+def _fits(part: str) -> str:
+    if part == "...":
+        return ".*"
+    return r'"[^"]*"' if part.startswith('"') else r"\d+"
+
+
+def test_each_example_answers_as_shown(musterd: Installation) -> None:
+    commands = list(examples())
+    assert len(commands) > 20
+    with some_process() as process:
+        session_id = musterd.register(process)
+        for command, shown in commands:
+            typed = command.replace(ID, session_id).replace(PID, str(process.pid))
+            busctl, *rest = shlex.split(typed)
+            done = subprocess.run(
+                [busctl, f"--address={musterd.bus}", *rest], capture_output=True, text=True, check=False
+            )
+            assert re.fullmatch(pattern(shown), (done.stdout + done.stderr).rstrip("\n")), (typed, done)
