@@ -53,7 +53,8 @@ class StateDir:
             os.makedirs(path, 0o700)
         fd = os.open(path, _DIRECTORY)
         try:
-            os.fchmod(fd, 0o700)
+            if stat.S_IMODE(os.fstat(fd).st_mode) != 0o700:
+                os.fchmod(fd, 0o700)
         except OSError:
             os.close(fd)
             raise
@@ -72,23 +73,25 @@ class StateDir:
 
     def lock(self, name: str) -> int:
         """The fd of a lock that no second process gets; Failed names the process that has it."""
-        flags = os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         # Held for reading, so that the file system can still be remounted read-only.
-        fd = os.open(name, os.O_RDONLY | flags, 0o600, dir_fd=self.fd)
+        flags = os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(name, flags, 0o600, dir_fd=self.fd)
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            with open(os.open(name, os.O_WRONLY | os.O_TRUNC | flags, dir_fd=self.fd), "w") as file:
-                file.write(f"{os.getpid()}\n")
         except BlockingIOError:
             holder = os.read(fd, 32).decode("ascii", "replace").strip()
             os.close(fd)
             raise Failed(
                 f"Another musterd (process {holder or '?'}) uses '{self.path}'; stop it first."
             ) from None
-        except OSError:
-            os.close(fd)
-            raise
+        with suppress(OSError):  # it only serves that message; a full disk must not keep us from starting
+            self._sign(name)
         return fd
+
+    def _sign(self, name: str) -> None:
+        fd = os.open(name, os.O_WRONLY | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.fd)
+        with open(fd, "w") as file:
+            file.write(f"{os.getpid()}\n")
 
     def replace(self, name: str, text: str) -> None:
         """On disk when this returns."""
