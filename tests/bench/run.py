@@ -1,0 +1,101 @@
+"""What musterd costs, printed; nothing is asserted. Ratios are against a floor measured in the same run.
+
+    make bench            evaluation of 1,000 sessions, an idle daemon, a call on the bus
+"""
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "daemon")]
+
+from helpers.client import Client, client  # noqa: E402 - after the path is set
+from helpers.daemon import ALONE, Daemon  # noqa: E402
+from helpers.private_bus import DBusDaemon  # noqa: E402
+from helpers.processes import sleepers  # noqa: E402
+
+SESSIONS = 1000
+LIMITS = "[limits]\nsessions-per-user = 2000\n"
+IDLE_SECONDS = 65
+
+
+def status(daemon: Daemon, field: str) -> int:
+    assert daemon.process
+    text = Path(f"/proc/{daemon.process.pid}/status").read_text()
+    return int(next(line for line in text.splitlines() if line.startswith(f"{field}:")).split()[1])
+
+
+def wakeups(daemon: Daemon) -> int:
+    """Voluntary context switches of all threads: each is one time that it went to sleep and was woken."""
+    assert daemon.process
+    total = 0
+    for task in Path(f"/proc/{daemon.process.pid}/task").iterdir():
+        text = (task / "status").read_text()
+        total += int(next(x for x in text.splitlines() if x.startswith("voluntary_ctxt")).split()[1])
+    return total
+
+
+def forks() -> int:
+    text = Path("/proc/stat").read_text()
+    return int(next(line for line in text.splitlines() if line.startswith("processes")).split()[1])
+
+
+async def median_ms(call: Callable[[], Awaitable[object]], times: int) -> float:
+    taken = []
+    for _ in range(times):
+        began = time.perf_counter()
+        await call()
+        taken.append((time.perf_counter() - began) * 1000)
+    return statistics.median(taken)
+
+
+async def evaluation(daemon: Daemon, caller: Client) -> None:
+    with sleepers(SESSIONS) as leaders:
+        began = time.perf_counter()
+        for leader in leaders:
+            await caller.register(leader.pid)
+        print(f"{SESSIONS} registrations, each on disk: {(time.perf_counter() - began) / SESSIONS * 1000:.2f} ms each")
+        await caller.call("Reaper.ListVerdicts")
+        before = forks()
+        taken = await median_ms(lambda: caller.call("Reaper.ListVerdicts"), 5)
+        print(f"{SESSIONS} sessions, one evaluation of all: {taken:.0f} ms, {forks() - before} processes started")
+        print(f"RSS with {SESSIONS} sessions: {status(daemon, 'VmRSS') / 1024:.1f} MiB")
+        one = await median_ms(lambda: caller.call("ListSessions"), 20)
+        print(f"list of {SESSIONS} sessions: {one:.1f} ms")
+
+
+async def idle(daemon: Daemon) -> None:
+    before = wakeups(daemon)
+    await asyncio.sleep(IDLE_SECONDS)  # what is measured is that nothing happens meanwhile
+    woken = wakeups(daemon) - before
+    print(f"idle daemon: {woken} wake-ups in {IDLE_SECONDS} s ({woken / IDLE_SECONDS * 10:.2f} in ten seconds), "
+          f"RSS {status(daemon, 'VmRSS') / 1024:.1f} MiB")
+
+
+async def calls(caller: Client) -> None:
+    bus = "org.freedesktop.DBus"
+    floor = await median_ms(
+        lambda: caller.bus.call(bus, "/org/freedesktop/DBus", bus, "GetId"), 300
+    )
+    ours = await median_ms(lambda: caller.call("ListSessions"), 300)
+    print(f"a call: {ours:.2f} ms, {ours / floor:.1f} times that of the bus itself ({floor:.2f} ms)")
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        work = Path(directory)
+        with DBusDaemon(work / "bus") as bus:
+            with Daemon(work, bus, "") as daemon:
+                await idle(daemon)
+            with Daemon(work, bus, ALONE + LIMITS) as daemon:
+                async with client(bus.address) as caller:
+                    await calls(caller)
+                    await evaluation(daemon, caller)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,142 @@
+"""Rude clients cost the daemon nothing, and other clients little."""
+
+import asyncio
+import os
+import socket
+
+import pytest
+
+from helpers.client import Client, client, until_empty
+from helpers.daemon import NAME, ROOT, Daemon
+from helpers.processes import sleepers
+from musterd.bus.errors import RemoteError
+from musterd.bus.signals import Match
+
+LIMIT_REACHED = f"{NAME}.Error.LimitReached"
+
+
+def open_fds(daemon: Daemon) -> int:
+    assert daemon.process
+    return len(os.listdir(f"/proc/{daemon.process.pid}/fd"))
+
+
+async def answered(caller: Client) -> str:
+    """What one call of a burst came to: its reply, or the name of its error."""
+    try:
+        await caller.call("ListSessionsPage", "uu", 0, 0)
+    except RemoteError as exc:
+        return exc.name
+    return "reply"
+
+
+async def test_eight_clients_with_128_calls_each_are_all_answered(daemon: Daemon) -> None:
+    async with asyncio.TaskGroup() as tasks:
+        bursts = [tasks.create_task(_burst(daemon.bus.address, 128)) for _ in range(8)]
+        async with client(daemon.bus.address) as other:
+            assert (await other.call("ListSessions"))[0] == []
+    outcomes = {outcome for burst in bursts for outcome in burst.result()}
+    assert outcomes <= {"reply", LIMIT_REACHED}
+    assert "reply" in outcomes
+
+
+async def _burst(address: str, calls: int) -> list[str]:
+    async with client(address) as caller:
+        return await asyncio.gather(*(answered(caller) for _ in range(calls)))
+
+
+async def test_client_that_never_reads_does_not_hold_up_others(daemon: Daemon) -> None:
+    with sleepers(50) as leaders:
+        async with client(daemon.bus.address) as other:
+            for leader in leaders:
+                await other.register(leader.pid, title="x" * 1000)
+            async with client(daemon.bus.address) as rude:
+                assert rude.bus._link
+                _stop_reading(rude)
+                calls = [asyncio.create_task(answered(rude)) for _ in range(128)]
+                for _ in range(20):
+                    assert len((await other.call("ListSessions", within=5))[0]) == 50
+                for call in calls:
+                    call.cancel()
+    assert daemon.process
+    assert daemon.process.poll() is None
+
+
+def _stop_reading(rude: Client) -> None:
+    """Its answers stay in the socket."""
+    assert rude.bus._link
+    asyncio.get_running_loop().remove_reader(rude.bus._link._bus._sock)
+
+
+async def test_fds_that_come_with_a_call_are_closed(daemon: Daemon) -> None:
+    async with client(daemon.bus.address) as caller:
+        await caller.call("ListSessions")
+        before = open_fds(daemon)
+        left, right = socket.socketpair()
+        with left, right:
+            for _ in range(100):
+                fds = [left.fileno(), right.fileno()]
+                await caller.bus.call(NAME, ROOT, f"{NAME}.Manager", "ListSessions", fds=fds)
+        assert open_fds(daemon) <= before
+
+
+async def test_five_hundred_sessions_that_end_at_once_are_all_told_of_in_order(daemon: Daemon) -> None:
+    daemon.config.write_text("[discovery]\nenabled = false\n[limits]\nsessions-per-user = 1000\n")
+    await asyncio.to_thread(daemon.restart)
+    removed: asyncio.Queue[str] = asyncio.Queue()
+    async with client(daemon.bus.address) as caller:
+        await caller.bus.subscribe(
+            Match(NAME, interface=f"{NAME}.Manager", member="SessionRemoved"),
+            lambda signal: removed.put_nowait(signal.args[0]),
+        )
+        with sleepers(500) as leaders:
+            ids = [await caller.register(leader.pid) for leader in leaders]
+        told = [await removed.get() for _ in ids]
+        assert sorted(told) == sorted(ids)
+        assert (await caller.call("ListSessions"))[0] == []
+
+
+async def test_inhibitor_ends_with_its_holder_however_it_dies(daemon: Daemon) -> None:
+    async with client(daemon.bus.address) as caller:
+        before = open_fds(daemon)
+        reply = await caller.bus.call(
+            NAME, ROOT, f"{NAME}.Manager", "Inhibit", "sssss", ["reap", "test", "why", "block", ""],
+            takes_fds=True,
+        )  # fmt: skip
+        assert len((await caller.call("ListInhibitors"))[0]) == 1
+        for fd in reply.fds:
+            os.close(fd)
+        await until_empty(caller, "ListInhibitors")
+        assert open_fds(daemon) <= before
+
+
+@pytest.mark.parametrize(
+    ("member", "signature", "args", "error"),
+    [
+        ("ReleaseSession", "s", ["nobody"], "NoSuchSession"),
+        ("ReleaseSession", "s", ["x" * 5000], "InvalidArgs"),
+        ("ReleaseSession", "u", [7], "InvalidArgs"),
+        ("ReleaseSession", "s", ["\x1b]0;owned\x07"], "NoSuchSession"),
+        ("GetSessionByPID", "u", [1], "NoSuchSession"),
+        ("GetSessionByPID", "u", [2**31], "NoSuchSession"),
+        ("ReportEvent", "sss", ["cat", "Stop", "{}"], "InvalidArgs"),
+        ("ReportEvent", "sss", ["codex", "Stop", "{"], "InvalidArgs"),
+        ("ReportEvent", "sss", ["codex", "Stop", "[]"], "InvalidArgs"),
+        ("ReportEvent", "sss", ["codex", "Stop", "[" * 100_000], "InvalidArgs"),
+        ("ReportEvent", "sss", ["codex", "Stop", "x" * 300_000], "InvalidArgs"),
+        ("Inhibit", "sssss", ["nap", "w", "w", "block", ""], "InvalidArgs"),
+        ("Inhibit", "sssss", ["reap", "w", "w", "block", "nobody"], "NoSuchSession"),
+        ("Reaper.SetMode", "ss", ["sometimes", "w"], "InvalidArgs"),
+        ("Reaper.SetMode", "ss", ["on", "w"], "Failed"),
+        ("Reaper.Explain", "s", [""], "NoSuchSession"),
+    ],
+)
+async def test_bad_input_gets_one_clear_error(
+    daemon: Daemon, member: str, signature: str, args: list[object], error: str
+) -> None:
+    async with client(daemon.bus.address) as caller:
+        with pytest.raises(RemoteError) as failure:
+            await caller.call(member, signature, *args)
+        assert failure.value.name == f"{NAME}.Error.{error}"
+        assert "\n" not in failure.value.text
+        assert 10 < len(failure.value.text) < 500
+        assert "Traceback" not in daemon.log
