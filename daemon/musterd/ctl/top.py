@@ -3,13 +3,14 @@
 import asyncio
 import os
 import shutil
+import signal
 import sys
 import termios
 import time
 import tty
 from argparse import Namespace
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from . import roll, sessions
@@ -19,11 +20,10 @@ from .status import pressure_lines, reaper_line
 from .style import STATES, Style, paint
 from .table import room
 from .text import printable, size
-from .watch import watching
+from .watch import Watch, watching
 
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"  # the terminal's second screen, no cursor, long lines are cut
 LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-KEYS = "q ends."
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +36,35 @@ class Picture:
 
 
 async def run(client: Client, args: Namespace) -> None:
-    is_live = sys.stdin.isatty() and sys.stdout.isatty()
-    await _live(client, args.interval) if is_live else await _plain(client, args.interval)
+    show = Screen() if sys.stdout.isatty() else Lines()
+    picture = await _look(client)  # fails before anything is shown
+    async with watching(client) as watch:
+        stop = _Stop(watch)
+        with show.opened(stop):
+            while not stop.is_wanted:
+                show.draw(picture, time.time_ns() // 1000)
+                await watch.wait(args.interval)
+                picture = await _again(client, picture)
+
+
+class _Stop:
+    """Whether to end; called by a key or a signal, also where a shell had it ignored."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.is_wanted = False
+        self._watch = watch
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGWINCH, watch.wake)
+
+    def __call__(self) -> None:
+        self.is_wanted = True
+        self._watch.wake()
 
 
 async def _look(client: Client) -> Picture:
     manager = await client.properties(MANAGER)
     return Picture(manager, await client.properties(REAPER), await sessions.look(client))
-
-
-# On a terminal
-
-
-async def _live(client: Client, interval: int) -> None:
-    picture = await _look(client)  # fails before the screen is touched
-    async with watching(client) as watch:
-        ended = asyncio.Event()
-        with _screen():
-            asyncio.get_running_loop().add_reader(sys.stdin, _key, ended, watch.wake)
-            try:
-                while not ended.is_set():
-                    _draw(screen(picture, time.time_ns() // 1000))
-                    await watch.wait(interval)
-                    picture = await _again(client, picture)
-            finally:
-                asyncio.get_running_loop().remove_reader(sys.stdin)
 
 
 async def _again(client: Client, picture: Picture) -> Picture:
@@ -72,39 +76,78 @@ async def _again(client: Client, picture: Picture) -> Picture:
         return Picture(gone, picture.reaper, [])
 
 
-def _key(ended: asyncio.Event, wake: Callable[[], None]) -> None:
-    if os.read(sys.stdin.fileno(), 64) in (b"q", b"Q", b"\x04", b""):
-        ended.set()
-    wake()
+class Screen:
+    """A terminal: redrawn as a whole, and left as it was."""
+
+    def __init__(self) -> None:
+        self._has_keys = sys.stdin.isatty()
+
+    @contextmanager
+    def opened(self, stop: _Stop) -> Iterator[None]:
+        with ExitStack() as stack:
+            if self._has_keys:
+                stack.enter_context(_keys(stop))
+            stack.callback(_write, LEAVE)
+            _write(ENTER)
+            yield
+
+    def draw(self, picture: Picture, now: int) -> None:
+        lines = screen(picture, now, hint="q ends." if self._has_keys else "Ctrl-C ends.")
+        height = shutil.get_terminal_size((80, 24)).lines
+        if len(lines) > height:
+            lines = [*lines[: height - 1], "..."]
+        body = "\x1b[K\r\n".join(lines)
+        _write(f"\x1b[H{body}\x1b[K\x1b[J")
 
 
 @contextmanager
-def _screen() -> Iterator[None]:
-    """Keys come one by one, unseen; the terminal is as it was afterwards. Ctrl-C stays a signal."""
+def _keys(stop: _Stop) -> Iterator[None]:
+    """They come one by one, unseen; Ctrl-C stays a signal."""
     before = termios.tcgetattr(sys.stdin)
     tty.setcbreak(sys.stdin)
-    sys.stdout.write(ENTER)
+    asyncio.get_running_loop().add_reader(sys.stdin, _key, stop)
     try:
         yield
     finally:
-        sys.stdout.write(LEAVE)
+        asyncio.get_running_loop().remove_reader(sys.stdin)
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
+
+
+def _key(stop: _Stop) -> None:
+    try:
+        pressed = os.read(sys.stdin.fileno(), 64)
+    except OSError:
+        pressed = b""
+    if pressed in (b"q", b"Q", b"\x04", b""):
+        stop()
+
+
+def _write(text: str) -> None:
+    with suppress(OSError):  # the terminal is gone; SIGHUP says so, too
+        sys.stdout.write(text)
         sys.stdout.flush()
-        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
-def screen(picture: Picture, now: int) -> list[str]:
+class Lines:
+    """Where there is no terminal: a line for each change."""
+
+    def __init__(self) -> None:
+        self._shown: dict[str, str] = {}
+
+    @contextmanager
+    def opened(self, _stop: _Stop) -> Iterator[None]:
+        yield
+
+    def draw(self, picture: Picture, now: int) -> None:
+        for text in changes(picture, self._shown, now):
+            print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+def screen(picture: Picture, now: int, hint: str) -> list[str]:
     lines = [*head(picture, now), ""]
     lines += roll.render(picture.sessions, now=now, legend=True, room=room()) if picture.sessions else []
-    return [*lines, "", f"{roll.summary(picture.sessions)} {KEYS}"]
-
-
-def _draw(lines: list[str]) -> None:
-    height = shutil.get_terminal_size((80, 24)).lines
-    if len(lines) > height:
-        lines = [*lines[: height - 1], "..."]
-    body = "\x1b[K\r\n".join(lines)
-    sys.stdout.write(f"\x1b[H{body}\x1b[K\x1b[J")
-    sys.stdout.flush()
+    return [*lines, "", f"{roll.summary(picture.sessions)} {hint}"]
 
 
 def head(picture: Picture, now: int) -> list[str]:
@@ -118,20 +161,6 @@ def head(picture: Picture, now: int) -> list[str]:
         f"Pressure: {pressure}",
         f"Reaper: {reaper_line(picture.reaper)}",
     ]
-
-
-# Elsewhere
-
-
-async def _plain(client: Client, interval: int) -> None:
-    picture = await _look(client)
-    async with watching(client) as watch:
-        shown: dict[str, str] = {}
-        while True:
-            for text in changes(picture, shown, time.time_ns() // 1000):
-                print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
-            await watch.wait(interval)
-            picture = await _again(client, picture)
 
 
 def changes(picture: Picture, shown: dict[str, str], now: int) -> Iterator[str]:
