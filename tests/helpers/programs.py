@@ -1,0 +1,97 @@
+"""Real processes for tests, ended by their pid whatever happens."""
+
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+Found = TypeVar("Found")
+
+
+def until(look: Callable[[], Found | None], what: str, seconds: float = 10.0) -> Found:
+    """The first truthy thing `look` sees, for what nothing tells of."""
+    deadline = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
+        time.sleep(0.01)
+    return found
+
+
+class Programs:
+    """Starts programs; ends them, and those whose pid was `adopt`ed, when it is left."""
+
+    def __init__(self) -> None:
+        self._started: list[subprocess.Popen[str]] = []
+        self._adopted: list[int] = []  # pidfds
+
+    def start(
+        self, *command: str | Path, environ: Mapping[str, str] | None = None, uid: int | None = None
+    ) -> int:
+        """Its pid, once it runs."""
+        program = subprocess.Popen(
+            [str(word) for word in command],
+            env={"PATH": os.defpath, **(environ or {})},
+            user=uid,
+            group=uid,
+            extra_groups=None if uid is None else [],
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._started.append(program)
+        return program.pid
+
+    def read_line(self, pid: int) -> str:
+        """The next line that it writes."""
+        stdout = self._of(pid).stdout
+        assert stdout is not None
+        return stdout.readline().rstrip("\n")
+
+    def write_line(self, pid: int, line: str) -> None:
+        stdin = self._of(pid).stdin
+        assert stdin is not None
+        stdin.write(line + "\n")
+        stdin.flush()
+
+    def adopt(self, pid: int) -> int:
+        """End this one, too: it is no child of ours any more."""
+        assert pid > 1
+        self._adopted.append(os.pidfd_open(pid))
+        return pid
+
+    def end(self, pid: int) -> None:
+        program = self._of(pid)
+        self._started.remove(program)
+        program.kill()
+        program.wait()
+        for pipe in (program.stdin, program.stdout):  # what it started may hold the other end
+            if pipe:
+                with suppress(BrokenPipeError):
+                    pipe.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        for program in [*self._started]:
+            self.end(program.pid)
+        for pidfd in self._adopted:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            select.select([pidfd], [], [], 10)
+            os.close(pidfd)
+
+    def _of(self, pid: int) -> subprocess.Popen[str]:
+        return next(program for program in self._started if program.pid == pid)
+
+
+def shell(script: str) -> Sequence[str]:
+    return "sh", "-c", script

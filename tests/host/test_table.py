@@ -1,0 +1,100 @@
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from helpers.programs import Programs, shell, until
+from musterd.core.session import PidRef
+from musterd.host.process import HeldProcess, Stat
+from musterd.host.table import FactsCache, Table, usage_of
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    with Programs() as programs:
+        yield programs
+
+
+def row(pid: int, ppid: int, *, state: str = "S", start: int = 1) -> Stat:
+    return Stat(pid, "x", state, ppid, 0, 0, 1, start, 1, 1, 0)
+
+
+def pids(rows: list[Stat]) -> set[int]:
+    return {row.pid for row in rows}
+
+
+def test_a_tree_is_all_that_runs_below() -> None:
+    table = Table.of([row(1, 0), row(2, 1), row(3, 2), row(4, 3, state="Z"), row(5, 4), row(6, 1)])
+    assert pids(table.descendants(2)) == {3, 5}
+    assert [r.pid for r in table.ancestors(5)] == [5, 4, 3, 2, 1]
+
+
+def test_a_table_that_was_read_while_pids_were_recycled_may_have_a_loop() -> None:
+    table = Table.of([row(2, 3), row(3, 2)])
+    assert [r.pid for r in table.ancestors(2)] == [2, 3]
+    assert pids(table.descendants(2)) == {3}
+
+
+def test_only_the_very_process_is_found() -> None:
+    table = Table.of([row(2, 1, start=7), row(3, 1, state="Z", start=7)])
+    assert table.find(PidRef(2, 7, "boot"))
+    assert not table.find(PidRef(2, 8, "boot"))
+    assert not table.find(PidRef(3, 7, "boot"))
+    assert not table.find(PidRef(4, 7, "boot"))
+
+
+def test_a_tool_in_a_session_of_its_own_is_still_below(programs: Programs) -> None:
+    pid = programs.start(*shell("setsid sh -c 'echo $$; exec sleep 60' & wait"))
+    tool = programs.adopt(int(programs.read_line(pid)))
+    assert tool in pids(Table.read().descendants(pid))
+
+
+def test_a_tool_that_forked_twice_is_not(programs: Programs) -> None:
+    pid = programs.start(*shell("(setsid sh -c 'echo $$; exec sleep 60' & ) ; sleep 60"))
+    tool = programs.adopt(int(programs.read_line(pid)))
+    until(lambda: tool not in pids(Table.read().descendants(pid)), "it is nobody's child")
+    assert tool in Table.read().rows
+
+
+def test_facts_are_read_anew_after_execve(programs: Programs) -> None:
+    cache = FactsCache(("MARK",))
+    pid = programs.start(*shell("read line; MARK=x exec cat"))
+    until(lambda: (f := cache.get(Table.read().rows[pid])) and f.argv[:1] == ("sh",), "a shell")
+    programs.write_line(pid, "go")
+    until(lambda: Table.read().rows[pid].comm == "cat", "cat")
+    facts = until(lambda: cache.get(Table.read().rows[pid]), "facts")
+    assert (facts.comm, facts.environ) == ("cat", {"MARK": "x"})
+
+
+def test_the_cache_forgets_what_ended(programs: Programs) -> None:
+    cache = FactsCache(())
+    pid = programs.start("sleep", "60")
+    seen = until(lambda: (r := Table.read().rows[pid]) and cache.get(r) and r, "it runs")
+    programs.end(pid)
+    assert cache.get(seen)  # as it was
+    cache.prune(Table.read())
+    assert cache.get(seen) is None
+
+
+def test_private_memory_is_what_a_process_filled(programs: Programs) -> None:
+    size = 64 * 2**20
+    pid = programs.start("python3", "-c", f"x = bytearray({size}); print(1, flush=True); input()")
+    programs.read_line(pid)
+    usage = usage_of([Table.read().rows[pid]])
+    assert size <= usage.private < size + 32 * 2**20
+    assert usage.memory >= usage.private
+    assert (usage.tasks, usage.cpu_usec > 0) == (1, True)
+
+
+def test_what_ended_meanwhile_costs_nothing(programs: Programs) -> None:
+    pid = programs.start("sleep", "60")
+    seen = Table.read().rows[pid]
+    programs.end(pid)
+    assert usage_of([seen]).memory == 0
+
+
+def test_the_pass_starts_no_process(programs: Programs) -> None:
+    """The children of this process are those of the test, before and after."""
+    with HeldProcess(os.getpid()) as held:
+        before = Table.read().descendants(held.ref.pid)
+        assert pids(Table.read().descendants(held.ref.pid)) == pids(before)
