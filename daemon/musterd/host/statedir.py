@@ -139,8 +139,8 @@ class StateDir:
         return text
 
     def probe(self) -> None:
-        """Raises OSError if a file could not be written now."""
-        self._discard(self._write("probe\n"))
+        """Raises OSError if a file could not be written now. Asks nothing of the disk: it may sleep."""
+        self._discard(self._write("probe\n", sync=False))
 
     def clean(self) -> None:
         """Remove what a crash left under way."""
@@ -157,8 +157,8 @@ class StateDir:
         os.fsync(self.fd)
         return target
 
-    def _write(self, text: str) -> str:
-        """A new file, on disk, with a name of its own."""
+    def _write(self, text: str, *, sync: bool = True) -> str:
+        """A new file with a name of its own; on disk, unless told otherwise."""
         name = TEMPORARY + secrets.token_hex(8)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(name, flags, 0o600, dir_fd=self.fd)
@@ -166,7 +166,8 @@ class StateDir:
             with os.fdopen(fd, "wb") as file:
                 file.write((text + END).encode(*ENCODING))
                 file.flush()
-                os.fsync(fd)
+                if sync:
+                    os.fsync(fd)
         except BaseException:
             self._discard(name)
             raise

@@ -115,7 +115,7 @@ class FileStore:
             self._lock = -1
 
     def _check(self) -> None:
-        """Takes the same way as a save, up to the rename: what passes here would pass there."""
+        """Goes the way of a save, behind those that are under way: one that hangs holds this up, too."""
         if self._sessions.is_gone:
             raise OSError(errno.ENOENT, "the directory was removed or replaced; restart musterd")
         self._sessions.probe()
