@@ -28,6 +28,7 @@ from . import install
 
 HERE = Path(__file__).parent
 RECORD = HERE / "hooks" / "record.py"
+EXTENSIONS = HERE.parent.parent / "daemon/musterd/agents/extensions"
 
 Found = TypeVar("Found")
 
@@ -76,6 +77,11 @@ class Home:
     def hook(self, event: str) -> str:
         return shlex.join([*self.report, event])
 
+    def extension(self, name: str) -> str:
+        """musterd's own, for an agent that has no command hooks; or the recorder."""
+        recorded = self.report[0] == str(RECORD)
+        return ((HERE / "hooks" if recorded else EXTENSIONS) / name).read_text()
+
     def write(self, name: str, content: str | dict[str, object]) -> None:
         file = self.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -94,7 +100,7 @@ def configure_pi(home: Home) -> None:
     home.write(
         ".pi/agent/settings.json", {**chosen, "defaultProjectTrust": "always", "compaction": compaction}
     )
-    home.write(".pi/agent/extensions/record.ts", (HERE / "hooks/pi.ts").read_text())
+    home.write(".pi/agent/extensions/hooks.ts", home.extension("pi.ts"))
 
 
 CODEX_EVENTS = (
@@ -149,7 +155,7 @@ def configure_opencode(home: Home) -> None:
         "model": "mock/mock-model", "small_model": "mock/mock-model",
         "permission": {"bash": {"*": "allow", "touch *": "ask"}, "edit": "allow"},
     })  # fmt: skip
-    home.write(".config/opencode/plugins/record.js", (HERE / "hooks/opencode.js").read_text())
+    home.write(".config/opencode/plugins/hooks.js", home.extension("opencode.js"))
 
 
 GEMINI_EVENTS = (
@@ -269,6 +275,7 @@ class Lab:
         name = f"{agent.key}-{self._names}"
         env = {key: value.format(url=self.url) for key, value in agent.env.items()}
         env["MUSTERD_RECORD"], env["MUSTERD_RECORD_LOG"] = self.report(agent)
+        env["MUSTERD_HOOK"] = str(self.reporter or "")
         path = [str(install.bin_dir("node"))] * agent.node + [str(install.bin_dir(agent.key)), os.defpath]
         env["PATH"] = ":".join(path)
         # Not with tmux's -e: the PATH of the calling client would win.

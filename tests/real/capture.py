@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import sys
@@ -63,12 +64,21 @@ class Recorder:
             "tree": [facts for pid in self.pane.processes() if (facts := self._process(pid))],
         }
         with suppress(ValueError):
-            seen |= self._transcript(name, self.lab.transcript(self.agent))
+            seen |= self._transcript(name, self._newest())
         self.stages[name] = seen
         with (self.out / "hooks.jsonl").open("a") as log:
             for record in self.lab.hooks(self._hooks):
                 self._hooks += 1
                 print(self.neutral(json.dumps({"stage": name, **record})), file=log)
+
+    def _newest(self) -> Path:
+        """Of this session: gemini writes to an old one, too, when it starts."""
+        files = list(self.lab.home.glob(self.agent.transcripts))
+        try:
+            own = [file for file in files if self.session_id()[:8] in file.name]
+        except Overdue:
+            own = []
+        return max(own or files, key=lambda file: file.stat().st_mtime)
 
     def _transcript(self, stage: str, file: Path) -> dict[str, object]:
         """A log only grows: one copy of it and a number of lines tell what it was at any stage."""
@@ -93,7 +103,9 @@ class Recorder:
         text = text.replace(str(self.lab.socket), "/tmp/tmux-1000/default").replace(
             str(self.lab.work), "/home/user"
         )
-        return text.replace(str(HERE / "hooks"), "/usr/local/lib/record").replace("/root", "/home/user")
+        text = text.replace(str(HERE / "hooks"), "/usr/local/lib/record")
+        # Screens cut it off anywhere.
+        return re.sub(rf"{re.escape(str(HERE)[:8])}[\w/.-]*", "/usr/local/lib/record", text)
 
     def session_id(self) -> str:
         for record in reversed(self.lab.hooks()):
@@ -130,7 +142,7 @@ class Recorder:
         try:
             raw = (proc / "environ").read_bytes().decode(errors="replace")
             environ = dict(pair.partition("=")[::2] for pair in raw.split("\0") if "=" in pair)
-            files = sorted({os.readlink(link) for link in (proc / "fd").iterdir()})
+            files = sorted(open_files(proc))
             maps = {
                 line.split(maxsplit=5)[5] for line in (proc / "maps").read_text().splitlines() if "/" in line
             }
@@ -160,6 +172,14 @@ class Recorder:
 
     def _write(self, name: str, text: str) -> None:
         (self.out / name).write_text(self.neutral(text))
+
+
+def open_files(proc: Path) -> set[str]:
+    files = set()
+    for link in (proc / "fd").iterdir():
+        with suppress(OSError):
+            files.add(os.readlink(link))
+    return files
 
 
 def arguments(pid: int) -> list[str]:
@@ -226,6 +246,13 @@ def live(recorder: Recorder) -> None:
     recorder.pane.type("a draft that is not sent")
     recorder.stage("draft")
     pane.press(*["BSpace"] * 24)
+
+    if agent.key == "pi":
+        pane.submit("/ask")
+        settle(2)
+        recorder.stage("dialog")
+        pane.press("Escape")
+        settle(1)
 
     recorder.begin_tool(61)
     pane.submit("queued while it works")
@@ -326,8 +353,8 @@ def main() -> int:
     parser.add_argument("agent", choices=sorted(AGENTS))
     parser.add_argument("out", type=Path)
     given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "hooks.jsonl").unlink(missing_ok=True)
+    shutil.rmtree(given.out, ignore_errors=True)
+    given.out.mkdir(parents=True)
     failed = 0
     with tempfile.TemporaryDirectory() as work, Lab(Path(work) / "lab") as lab:
         recorder = Recorder(lab, AGENTS[given.agent], given.out)

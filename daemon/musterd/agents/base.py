@@ -123,6 +123,10 @@ class Adapter:
         """What a hook must print, verbatim, when musterd has nothing to say to that event."""
         return ""
 
+    def block(self, event: str, reason: str) -> str:
+        """What a hook must print, verbatim, to hold the turn; "" if this agent cannot be held."""
+        return ""
+
     def transcript(self, session: Session, home: str, environ: Mapping[str, str]) -> str | Query | None:
         """Where the conversation is recorded: a path, a glob that fits one file only, or a query."""
         return session.transcript or None

@@ -92,6 +92,9 @@ class Claude(Adapter):
             detail=word(payload, "tool_name") or word(payload, "source") or word(payload, "reason"),
         )
 
+    def block(self, event: str, reason: str) -> str:
+        return json.dumps({"decision": "block", "reason": reason})
+
     def records(self, lines: Sequence[str]) -> Records:
         records, is_complete = parse(lines)
         return Records(tuple(filter(None, map(_record, records))), is_complete)

@@ -1,10 +1,11 @@
 """Codex CLI: checked with 0.169.0.
 
 What proves the end of a turn is its rollout (`task_complete`, `turn_aborted`), with the id of the turn. The
-thread id is in the name of the rollout, and of the lock that its writer holds from the first prompt on, or from
-a resume.
+thread id is in the name of the rollout, and of the lock that its writer holds from the first prompt, or a
+resume, on.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -108,6 +109,9 @@ class Codex(Adapter):
 
     def nothing_to_say(self, event: str) -> str:
         return "{}"
+
+    def block(self, event: str, reason: str) -> str:
+        return json.dumps({"decision": "block", "reason": reason})
 
     def transcript(self, session: Session, home: str, environ: Mapping[str, str]) -> str | Query | None:
         if session.transcript or not session.agent_session_id:

@@ -1,9 +1,10 @@
 """Gemini CLI: checked with 0.61.0.
 
-Only its hook `AfterAgent` tells that a turn was completed: the transcript writes a tool call first as if it
-were an answer. Only the transcript tells that a turn was interrupted: no hook does.
+Only its hook `AfterAgent` proves that a turn was completed: the transcript writes a text that comes with a
+tool call as if it were the answer. Only the transcript tells that a turn was interrupted: no hook does.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -69,6 +70,9 @@ class Gemini(Adapter):
     def nothing_to_say(self, event: str) -> str:
         return "{}"
 
+    def block(self, event: str, reason: str) -> str:
+        return json.dumps({"decision": "deny", "reason": reason})
+
     def transcript(self, session: Session, home: str, environ: Mapping[str, str]) -> str | Query | None:
         """Its name has the minute in it was made, and the first eight characters of its id."""
         if session.transcript or not session.agent_session_id:
@@ -80,9 +84,11 @@ class Gemini(Adapter):
         return Records(tuple(filter(None, map(_record, records))), is_complete)
 
     def screen(self, text: str) -> ScreenReading:
+        """The composer is below the last rule; what stands above it looks the same, but was sent."""
         if _DIALOG.search(text):
             return ScreenReading(has_dialog=True, has_draft=False)
-        composers = [found.group(1) for line in text.splitlines() if (found := _COMPOSER.match(line))]
+        below = text.rpartition("\n──────")[2].splitlines()
+        composers = [found.group(1) for line in below if (found := _COMPOSER.match(line))]
         typed = composers[-1].strip() if composers else ""
         return ScreenReading(False, has_draft=bool(typed) and not typed.startswith("Type your message"))
 
@@ -105,8 +111,8 @@ def _record(record: Json) -> AgentEvent | None:
             return AgentEvent(kind, ordered(kind, at))
         case "info" if word(record, "content") == "Request cancelled.":  # Escape
             return AgentEvent(EventKind.SETTLED, ordered(EventKind.SETTLED, at), detail="interrupted")
-        case "gemini":
-            return AgentEvent(EventKind.NOTE, at)
+        case "gemini" if word(record, "content") and not tables(record, "toolCalls"):
+            return AgentEvent(EventKind.TURN_END, ordered(EventKind.TURN_END, at))
         case _ if session := word(record, "sessionId"):
             return AgentEvent(EventKind.NOTE, usec(word(record, "startTime")), session)
         case _:

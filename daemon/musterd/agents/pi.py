@@ -4,6 +4,7 @@ Its extension (see `hook_event`) hands on what happens inside. `agent_settled` i
 queued messages, retries and other extensions may follow it.
 """
 
+import json
 from collections.abc import Sequence
 
 from musterd.core.event import AgentEvent, EventKind
@@ -77,6 +78,10 @@ class Pi(Adapter):
             version=word(payload, "version"),
             detail=word(payload, "toolName") or word(payload, "reason"),
         )
+
+    def block(self, event: str, reason: str) -> str:
+        """For its extension to read."""
+        return json.dumps({"decision": "block", "reason": reason})
 
     def records(self, lines: Sequence[str]) -> Records:
         """Session format 3: a tree of entries, one a line, each stamped when it was written."""

@@ -1,0 +1,38 @@
+"""Drafts and dialogs on real screens: they veto, and nothing else on a screen does."""
+
+import pytest
+
+from musterd.agents.base import ScreenReading
+
+from .captured import Captured, every
+from .test_states import name
+
+CLEAN = (
+    "idle",
+    "idle-after-tool",
+    "interrupted",
+    "answered",
+    "idle-after-subagent",
+    "idle-after-resume",
+    "resumed",
+)
+
+
+@pytest.mark.parametrize(("captured", "stage"), every(*CLEAN, "fresh"), ids=name)
+def test_empty_composer_has_no_draft(captured: Captured, stage: str) -> None:
+    assert captured.adapter.screen(captured.screen(stage)) == ScreenReading(False, False)
+
+
+@pytest.mark.parametrize(("captured", "stage"), every("draft"), ids=name)
+def test_text_not_sent_is_a_draft(captured: Captured, stage: str) -> None:
+    assert captured.adapter.screen(captured.screen(stage)) == ScreenReading(False, has_draft=True)
+
+
+@pytest.mark.parametrize(("captured", "stage"), every("asking", "dialog"), ids=name)
+def test_question_is_a_dialog(captured: Captured, stage: str) -> None:
+    assert captured.adapter.screen(captured.screen(stage)).has_dialog
+
+
+def test_pi_puts_queued_text_back_into_the_composer() -> None:
+    pi = Captured("pi")
+    assert pi.adapter.screen(pi.screen("interrupted-queued")).has_draft
