@@ -73,7 +73,25 @@ def test_wrong_use_is_silent(musterd: Installation, args: list[str]) -> None:
 
 
 def test_a_report_reaches_the_daemon(musterd: Installation) -> None:
-    """Nobody above this test is an agent, so the daemon finds no session, and the hook stays polite."""
+    hook = " ".join(musterd.ctl_command("hook", "codex", "SessionStart"))
+    script = f'read start; echo "$PAYLOAD" | {hook}; echo "status $?"; read end'
+    environ = {**musterd.environ, "PAYLOAD": json.dumps({**PAYLOAD, "hook_event_name": "SessionStart"})}
+    with subprocess.Popen(
+        ["sh", "-c", script], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as agent:
+        session_id = musterd.register(agent, "--agent", "codex")
+        assert agent.stdin is not None
+        assert agent.stdout is not None
+        agent.stdin.write(b"start\n")
+        agent.stdin.flush()
+        said = agent.stdout.readline().decode()
+        events = musterd.ctl("events").stdout
+        musterd.ctl("release", session_id)
+    assert said == ADAPTERS[Agent.CODEX].nothing_to_say("SessionStart") + "status 0\n"
+    assert "says its hook" in events
+
+
+def test_outside_of_sessions_a_hook_is_polite(musterd: Installation) -> None:
     outcome = musterd.ctl("hook", "codex", "SessionStart", stdin=json.dumps(PAYLOAD))
     nothing = ADAPTERS[Agent.CODEX].nothing_to_say("SessionStart")
     assert (outcome.status, outcome.stdout, outcome.stderr) == (0, nothing, "")
