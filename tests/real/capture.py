@@ -105,7 +105,7 @@ class Recorder:
         )
         text = text.replace(str(HERE / "hooks"), "/usr/local/lib/record")
         # Screens cut it off anywhere.
-        return re.sub(rf"{re.escape(str(HERE)[:8])}[\w/.-]*", "/usr/local/lib/record", text)
+        return re.sub(rf"{re.escape(str(HERE)[:6])}[\w/.-]*", "/usr/local/lib/record", text)
 
     def session_id(self) -> str:
         for record in reversed(self.lab.hooks()):
