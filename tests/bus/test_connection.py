@@ -21,7 +21,7 @@ from helpers.bus_service import (
 )
 from helpers.private_bus import DBusDaemon, PrivateBus
 from musterd.bus.connection import BusConnection, BusState
-from musterd.bus.errors import BusGone, NameTaken
+from musterd.bus.errors import BusGone, NameTaken, RemoteError
 from musterd.bus.link import Link
 from musterd.bus.signals import Match, Signal, owner_changes
 
@@ -88,6 +88,19 @@ async def test_name_of_another_program_is_not_taken(private_bus: PrivateBus) -> 
         with pytest.raises(NameTaken, match=NAME):
             async with BusConnection.open(private_bus.address, tasks, NAME, rival.front):
                 pass
+
+
+async def test_name_can_be_claimed_when_all_is_ready(private_bus: PrivateBus) -> None:
+    service = Service()
+    async with (
+        asyncio.TaskGroup() as tasks,
+        BusConnection.open(private_bus.address, tasks, front=service.front) as bus,
+        client(private_bus.address) as link,
+    ):
+        with pytest.raises(RemoteError, match="ServiceUnknown"):
+            await call(link, "Echo", "s", "too early")
+        await bus.claim(NAME)
+        assert await call(link, "Echo", "s", "in time") == ("in time",)
 
 
 async def test_owner_hears_when_another_program_takes_the_name(private_bus: PrivateBus) -> None:

@@ -240,7 +240,7 @@ async def test_each_caller_sees_only_its_own_objects(private_bus: PrivateBus) ->
 
 async def test_managed_objects_beyond_one_answer_are_refused(private_bus: PrivateBus) -> None:
     service = Service()
-    service.things.names = [f"thing{number}" for number in range(10_000)]
+    service.things.names = [f"thing{number}" for number in range(4000)]
     async with service.on(private_bus.address), client(private_bus.address) as link:
         name = await refusal(link, "GetManagedObjects", interface=OBJECT_MANAGER)
         assert name == OURS + "LimitReached"

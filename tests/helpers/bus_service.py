@@ -113,6 +113,7 @@ class Service:
 
     async def GiveFd(self, _call: Call) -> Sequence[object]:  # noqa: N802
         ours, theirs = os.pipe()
+        os.set_blocking(ours, False)
         self.pipes.append(ours)
         return [theirs]
 

@@ -17,15 +17,15 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 from functools import partial
 from itertools import chain, repeat
-from typing import Any
 
-from dbus_fast import Message, MessageFlag, NameFlag, RequestNameReply
+from dbus_fast import Message, MessageFlag, NameFlag
 
 from .contract import PROPERTIES, Values
-from .errors import BusError, BusGone, CallTimedOut, NameTaken, RemoteError, StandardError
+from .driver import CLAIM, TAKE_OVER, ask, claim, is_name_lost, tell
+from .errors import BusError, BusGone, CallTimedOut, NameTaken, StandardError
 from .front import Front
 from .link import Link, Reply
-from .signals import BUS, BUS_PATH, BusCall, Listener, Match, Subscription
+from .signals import Listener, Match, Subscription
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +43,6 @@ BACKOFF = (
     10.0,
 )  # seconds between attempts to come back; the last one repeats
 PATIENCE = 1.0  # seconds after which a name that is taken will not be free again (a step of BACKOFF)
-
-CLAIM = NameFlag.ALLOW_REPLACEMENT | NameFlag.DO_NOT_QUEUE  # replaceable by our own second connection
-TAKE_OVER = CLAIM | NameFlag.REPLACE_EXISTING
 
 
 class BusState(StrEnum):
@@ -85,7 +82,7 @@ class BusConnection:
         *,
         on_state: StateListener | None = None,
     ) -> AsyncIterator["BusConnection"]:
-        """Connect and claim `name` (none: a client). Raises BusGone, CallTimedOut, or NameTaken.
+        """Connect and claim `name`, if there is one; see claim(). Raises BusGone, CallTimedOut, NameTaken.
 
         `address` is "system", "session" or a D-Bus address; `tasks` runs what this needs. Calls that still
         run when the block is left are told that we stop.
@@ -114,6 +111,11 @@ class BusConnection:
     def listen(self, listener: StateListener) -> None:
         self._listeners.append(listener)
 
+    async def claim(self, name: str) -> None:
+        """Take `name` now, when what answers is ready, and again after each loss. Raises NameTaken."""
+        await claim(self._current(), name, CLAIM)
+        self._name = name
+
     async def probe(self, within: float = PROBE_TIMEOUT) -> None:
         """Return if the bus answers, if need be on a second connection; else raises BusGone.
 
@@ -122,7 +124,7 @@ class BusConnection:
         async with self._linking:
             link = self._current()
             try:
-                await _ask(link, "GetId", within=within)
+                await ask(link, "GetId", within=within)
             except CallTimedOut:
                 await self._move(link, within)
 
@@ -183,23 +185,22 @@ class BusConnection:
         )
 
     async def subscribe(self, match: Match, listener: Listener) -> Subscription:
-        """Hear signals; returns when the bus knows. Lasts over reconnects. Raises RemoteError if refused."""
+        """Hear signals; returns when the bus knows, and lasts over reconnects. Raises a BusError."""
         subscription = Subscription(match, listener)
         self._subscriptions.append(subscription)
         if self._link is not None:
             try:
-                await subscription.install(partial(_ask, self._link))
-            except RemoteError:
+                await subscription.install(partial(ask, self._link))
+            except BaseException:
                 self._subscriptions.remove(subscription)
                 raise
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
         self._subscriptions.remove(subscription)
-        for rule in subscription.rules if self._link else ():
-            message = _message("RemoveMatch", "s", rule)
-            message.flags = MessageFlag.NO_REPLY_EXPECTED
-            self._current().send(message)
+        if self._link is not None:
+            for rule in subscription.rules:
+                tell(self._link, "RemoveMatch", "s", rule)
 
     def method_called(self, link: Link, message: Message) -> None:
         if self._front is None:
@@ -210,7 +211,7 @@ class BusConnection:
             task.add_done_callback(self._answers.discard)
 
     def signal_received(self, link: Link, message: Message) -> None:
-        if _is_name_lost(message, self._name) and link is self._link and not self._is_moving:
+        if is_name_lost(message, self._name) and link is self._link and not self._is_moving:
             # Another program took it, or a connection we gave up before the bus heard it: see which.
             link.drop()
         for subscription in tuple(self._subscriptions):
@@ -260,11 +261,10 @@ class BusConnection:
         """A new link that hears all subscriptions and has the name."""
         link = await Link.open(self._address, self, within=CONNECT_TIMEOUT)
         try:
-            ask = partial(_ask, link)
             for subscription in tuple(self._subscriptions):
-                await subscription.install(ask)
+                await subscription.install(partial(ask, link))
             if self._name:
-                await _claim(ask, self._name, flags)
+                await claim(link, self._name, flags)
         except BaseException:
             link.drop()
             raise
@@ -289,24 +289,3 @@ class BusConnection:
     def _tell(self, state: BusState, reason: str) -> None:
         for listener in self._listeners:
             listener(state, reason)
-
-
-def _message(member: str, signature: str, *args: object) -> Message:
-    return Message(BUS, BUS_PATH, BUS, member, signature=signature, body=list(args))
-
-
-async def _ask(
-    link: Link, member: str, signature: str = "", *args: object, within: float = CALL_TIMEOUT
-) -> tuple[Any, ...]:
-    """Call a method of the bus itself."""
-    return (await link.call(_message(member, signature, *args), within=within)).body
-
-
-async def _claim(ask: BusCall, name: str, flags: NameFlag) -> None:
-    (answer,) = await ask("RequestName", "su", name, flags.value)
-    if answer not in (RequestNameReply.PRIMARY_OWNER.value, RequestNameReply.ALREADY_OWNER.value):
-        raise NameTaken(f"the name '{name}' belongs to another program")
-
-
-def _is_name_lost(message: Message, name: str) -> bool:
-    return message.sender == BUS and message.member == "NameLost" and message.body == [name]

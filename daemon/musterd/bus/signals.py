@@ -73,6 +73,7 @@ class Subscription:
 
     async def install(self, bus: BusCall) -> None:
         """Ask the bus for the signals. Also after a reconnect: the new connection knows no rule."""
+        self.sender = ""  # on another bus the same name means another program
         for rule in self.rules:
             await bus("AddMatch", "s", rule)
         if self._follows_owner:
