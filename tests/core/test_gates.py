@@ -127,6 +127,15 @@ TABLE: list[tuple[str, str, Case, Outcome]] = [
     ),
     (
         "children",
+        "started in the moment of the first turn",
+        case(
+            session=turned(first=NOW - 120 * MINUTE + 5 * SECOND),
+            look=look(children=(child(helper=False, age=120 * MINUTE - 4_500_000),)),
+        ),
+        Outcome.KEEP,
+    ),
+    (
+        "children",
         "there since before the first turn, but nobody watched then",
         case(
             session=session(created_usec=NOW - 60 * MINUTE),

@@ -23,6 +23,10 @@ HELPER_CPU_SHARE = 0.02
 # Programs there this soon after the agent, before its first turn, are its furniture (MCP servers and such).
 BASELINE_USEC = 30 * USEC_PER_SEC
 
+# Start times are whole clock ticks, and a prompt is recorded a little after it was taken: what started this
+# close before the first turn may as well be its work.
+BASELINE_MARGIN = 1 * USEC_PER_SEC
+
 
 def _pass(evidence: str, at: int = 0) -> Finding:
     return Finding(Outcome.PASS, evidence, at)
@@ -175,7 +179,7 @@ def _is_helper(child: Child, session: Session) -> bool:
     if child.is_helper:
         return True
     watched_from_start = session.created_usec - session.started_usec < BASELINE_USEC
-    first_turn = session.turn.first or session.created_usec
+    first_turn = (session.turn.first or session.created_usec) - BASELINE_MARGIN
     return watched_from_start and child.start_usec < min(first_turn, session.started_usec + BASELINE_USEC)
 
 
