@@ -4,7 +4,7 @@ import logging
 import os
 import time
 
-from sdnotify import SystemdNotifier  # type: ignore[import-untyped]  # it brings no types
+from sdnotify import SystemdNotifier
 
 from .lines import one_line
 
