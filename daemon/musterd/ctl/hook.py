@@ -7,11 +7,11 @@ what "nothing to say" is in its dialect, and one line goes to the system log.
 import json
 import os
 import signal
-import sys
 import syslog
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stderr, suppress
+from typing import NoReturn
 
 DEADLINE = 1.5  # seconds, from start-up to answer
 MAX_PAYLOAD = 256 * 1024  # bytes
@@ -36,7 +36,6 @@ def run_hook(own: Sequence[str]) -> int:
         _leave(nothing, f"{type(exc).__name__}: {exc}")
     signal.setitimer(signal.ITIMER_REAL, 0)
     _leave(output, "")
-    return 0
 
 
 def _parse(own: Sequence[str]) -> Namespace | None:
@@ -87,7 +86,7 @@ def _report(args: Namespace, payload: str) -> str:
     return asyncio.run(report())
 
 
-def _leave(output: str, trouble: str) -> None:
+def _leave(output: str, trouble: str) -> NoReturn:
     """Print and end at once: neither a late exception nor a lingering thread may change what was said."""
     if trouble:
         _note(trouble)
@@ -95,7 +94,6 @@ def _leave(output: str, trouble: str) -> None:
         data = output.encode(errors="replace")
         while data:
             data = data[os.write(1, data) :]
-    sys.stderr = None
     os._exit(0)
 
 
