@@ -21,11 +21,10 @@ class _CannotReport(Exception):
     pass
 
 
-def run_hook(own: Sequence[str]) -> int:
+def run_hook(own: Sequence[str]) -> NoReturn:
     args = _parse(own)
     if args is None:
-        _note("called wrongly")
-        return 0
+        _leave("", "called wrongly")
     nothing = _nothing_to_say(args.agent, args.event)
     signal.signal(signal.SIGALRM, lambda *_: _leave(nothing, f"no answer within {DEADLINE:g} s"))
     signal.setitimer(signal.ITIMER_REAL, DEADLINE)

@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if _verb_of(own) == "hook":
         from .hook import run_hook  # its own way: it never fails
 
-        return run_hook(own)
+        run_hook(own)
     if not _verb_of(own) and not any(option in own for option in _ANSWERED_AT_ONCE):
         own = ["list", *own]
     args = build().parse_args(own)
