@@ -192,6 +192,15 @@ async def call(
     return (await link.call(question, within=20)).body
 
 
+async def hang_up(pipe: int) -> None:
+    """Return when nobody, nor the bus, holds the writing end of a pipe any more."""
+    loop, ended = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(pipe, ended.set)
+    await ended.wait()
+    loop.remove_reader(pipe)
+    assert os.read(pipe, 1) == b""
+
+
 def signal_to(destination: str, number: int, fds: Sequence[int] = ()) -> Message:
     """A Tick straight to one program, as anybody may send it."""
     tick = Message.new_signal(ROOT, TEST, "Tick", "us", [number, ""], list(fds))
