@@ -68,6 +68,7 @@ class BusConnection:
         self._lost = asyncio.Event()
         self._linking = asyncio.Lock()  # one attempt at a time: a second would find the name taken
         self._is_moving = False
+        self._is_closing = False
         self._subscriptions: list[Subscription] = []
         self._listeners: list[StateListener] = []
 
@@ -117,7 +118,7 @@ class BusConnection:
         self._name = name
 
     async def probe(self, within: float = PROBE_TIMEOUT) -> None:
-        """Return if the bus answers, if need be on a second connection; else raises BusGone.
+        """Return if the bus answers, if need be on a second connection; else raises a BusError.
 
         Takes at most twice `within` seconds.
         """
@@ -203,8 +204,8 @@ class BusConnection:
                 tell(self._link, "RemoveMatch", "s", rule)
 
     def method_called(self, link: Link, message: Message) -> None:
-        if self._front is None:
-            link.send(Message.new_error(message, StandardError.UNKNOWN_OBJECT, "There are no objects here."))
+        if self._front is None or self._is_closing:
+            link.send(Message.new_error(message, StandardError.UNKNOWN_OBJECT, "Nothing is served here."))
         elif (answer := self._front.accept(link, message)) is not None:
             task = self._tasks.create_task(answer)
             self._answers.add(task)
@@ -273,6 +274,7 @@ class BusConnection:
         return link
 
     async def _close(self) -> None:
+        self._is_closing = True
         for task in self._answers:
             task.cancel()
         if self._answers:
