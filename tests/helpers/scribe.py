@@ -1,0 +1,164 @@
+"""An agent for tests: a shell under another name, whose files the test writes."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from helpers.programs import Programs, until
+from musterd.agents.base import Adapter, ProcessFacts, Query, Records, Role, ScreenReading
+from musterd.core.event import AgentEvent, EventKind
+from musterd.core.evidence import Native, NativeState, Observation
+from musterd.core.session import Agent, Session, SessionId
+from musterd.host.clock import HostClock
+from musterd.host.process import read_facts
+from musterd.ports import Leader, WardenEvent
+from musterd.warden.local import LocalWarden
+
+Event = TypeVar("Event", bound=WardenEvent)
+
+
+class Scribe(Adapter):
+    """Recognised by its image. Files are in HOME/.scribe."""
+
+    agent = Agent.PI
+    opens = (".scribe/settings",)
+    environ = ("SCRIBE_TRANSCRIPT",)
+    marks = ("SCRIBE_SESSION", "SCRIBE_PID")
+
+    def role(self, process: ProcessFacts, parent: ProcessFacts | None) -> Role | None:
+        return {"scribe": Role.LEADER, "launcher": Role.LAUNCHER}.get(os.path.basename(process.executable))
+
+    def package_files(self, process: ProcessFacts) -> tuple[str, ...]:
+        return ("/nonexistent", os.path.join(os.path.dirname(process.executable), "version"))
+
+    def version(self, text: str) -> str:
+        return text.strip()
+
+    def is_helper(self, process: ProcessFacts) -> bool:
+        return process.comm == "cat"
+
+    def transcript(self, session: Session, home: str, environ: Mapping[str, str]) -> str | Query | None:
+        if session.transcript:
+            return session.transcript
+        return environ.get("SCRIBE_TRANSCRIPT", "").replace("HOME", home) or None
+
+    def records(self, lines: Sequence[str]) -> Records:
+        events = []
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if record.get("kind") == "crash":
+                raise RuntimeError("a bug in the adapter")
+            events.append(AgentEvent(EventKind(record["kind"]), record.get("at", 0)))
+        return Records(tuple(events), is_complete=lines[-1].endswith("}"))
+
+    def open_session(self, paths: Sequence[str], locked: Sequence[str]) -> str:
+        return next((os.path.basename(path)[:-5] for path in locked if path.endswith(".lock")), "")
+
+    def status_file(self, session: Session, home: str, environ: Mapping[str, str]) -> str:
+        return f"{home}/.scribe/status-{session.leader.pid}" if session.leader else ""
+
+    def status(self, text: str, process: ProcessFacts) -> Native:
+        if text == "crash":
+            raise RuntimeError("a bug in the adapter")
+        status = json.loads(text)
+        return Native(NativeState(status["state"]), status.get("id", ""), status.get("at", 0))
+
+    def screen(self, text: str) -> ScreenReading:
+        return ScreenReading("DIALOG" in text, "DRAFT" in text)
+
+
+@dataclass
+class Scene:
+    """A home, programs in it, and the warden that looks at them."""
+
+    home: Path
+    programs: Programs
+    warden: LocalWarden
+    heard: list[WardenEvent] = field(default_factory=list)
+    _events: AsyncIterator[WardenEvent] | None = None
+
+    @property
+    def scribe(self) -> Path:
+        return self.home / "bin" / "scribe"
+
+    def start(
+        self, script: str = "read line", *, environ: Mapping[str, str] | None = None, launcher: bool = False
+    ) -> int:
+        """The pid of a scribe (or of its launcher) that runs a shell script."""
+        program = self.home / "bin" / ("launcher" if launcher else "scribe")
+        pid = self.programs.start(program, "-c", f"{script}\n:", environ=environ)
+        until(lambda: read_facts(pid).argv, "it runs")
+        return pid
+
+    async def session(self, pid: int, name: str = "s", *, transcript: Path | None = None) -> Session:
+        """On the roll, as a manager would put it there, and watched."""
+        session = session_of(await self.warden.leader(pid, None), name, str(transcript or ""))
+        await self.warden.watch(session)
+        return session
+
+    async def look(self, session: Session, *, screens: bool = False) -> Observation:
+        return (await self.warden.observe([session], screens=screens))[session.id]
+
+    async def event(self, kind: type[Event]) -> Event:
+        """The next event of that kind; those before it stay in `heard`."""
+        if self._events is None:
+            self._events = self.warden.events()
+        while True:
+            event = await anext(self._events)
+            self.heard.append(event)
+            if isinstance(event, kind):
+                return event
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.home / ".scribe" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return path
+
+
+def session_of(leader: Leader, name: str = "s", transcript: str = "") -> Session:
+    return Session(
+        SessionId(name),
+        leader.agent,
+        leader.facts.uid,
+        leader.process,
+        cwd=leader.facts.cwd,
+        agent_session_id=leader.agent_session_id,
+        transcript=transcript or leader.transcript,
+        terminal=leader.terminal,
+        executable=leader.facts.executable,
+        started_usec=leader.facts.start_usec,
+    )
+
+
+def line(kind: EventKind, at: int = 0) -> str:
+    return json.dumps({"kind": kind, "at": at}) + "\n"
+
+
+def _install(directory: Path) -> None:
+    directory.mkdir()
+    for name in ("scribe", "launcher"):
+        shutil.copy(os.path.realpath("/bin/sh"), directory / name)
+    (directory / "version").write_text("1.2.3\n")
+
+
+@asynccontextmanager
+async def scene(home: Path, *, interval: float = 3600.0) -> AsyncIterator[Scene]:
+    """The warden's own sweeps come only when a file is opened, unless `interval` says otherwise."""
+    _install(home / "bin")
+    with Programs() as programs:
+        warden = LocalWarden(os.getuid(), [Scribe()], HostClock(), str(home), interval=interval)
+        try:
+            await asyncio.sleep(0)
+            yield Scene(home, programs, warden)
+        finally:
+            await warden.close()

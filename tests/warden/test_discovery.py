@@ -1,0 +1,109 @@
+"""Agents that nobody registered: found when they open their files, and told of once."""
+
+import asyncio
+from pathlib import Path
+
+from helpers.scribe import Scene, scene, session_of
+from musterd.core.session import Agent, SessionId
+from musterd.ports import Appeared, Gone
+
+
+async def told(here: Scene) -> list[int]:
+    """Whom a sweep tells of. A session that ends marks where it is over."""
+    pid = here.programs.start("sleep", "60")
+    await here.warden.watch(session_of(await here.warden.leader(pid, Agent.OTHER), "mark"))
+    await here.warden.sweep()
+    here.programs.end(pid)
+    before = len(here.heard)
+    await here.event(Gone)
+    here.warden.unwatch(SessionId("mark"))
+    return [e.leader.process.pid for e in here.heard[before:] if isinstance(e, Appeared)]
+
+
+async def test_an_agent_is_told_of_once(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        pid = here.start()
+        assert await told(here) == [pid]
+        assert await told(here) == []
+
+
+async def test_what_is_told_is_all_that_a_registration_would_tell(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        pid = here.start()
+        await here.warden.sweep()
+        assert (await here.event(Appeared)).leader == await here.warden.leader(pid, None)
+
+
+async def test_who_is_watched_is_not_told_of(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        session = await here.session(here.start())
+        assert await told(here) == []
+        here.warden.unwatch(session.id)
+        assert await told(here) == []  # somebody took it off the roll on purpose
+
+
+async def test_a_launcher_is_folded_into_its_leader(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        launcher = here.start(f"{tmp_path}/bin/scribe -c 'echo $$; read line; :'", launcher=True)
+        assert await told(here) == [int(here.programs.read_line(launcher))]
+
+
+async def test_an_agent_within_an_agent_is_one_of_its_own(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        outer = here.start(f"{tmp_path}/bin/scribe -c 'echo $$; read line; :'")
+        assert set(await told(here)) == {outer, int(here.programs.read_line(outer))}
+
+
+async def test_a_mere_fork_of_an_agent_is_none(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        pid = here.start("exec 3<&0; (echo fork; read line <&3) & wait")
+        here.programs.read_line(pid)
+        assert await told(here) == [pid]
+
+
+async def test_opening_its_settings_brings_an_agent_on_the_roll(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        here.write("settings", "x")
+        await here.warden.sweep()
+        pid = here.start(f"cat {tmp_path}/.scribe/settings; read line")
+        async with asyncio.timeout(5):
+            assert (await here.event(Appeared)).leader.process.pid == pid
+
+
+async def test_a_program_that_becomes_an_agent_after_it_opened_them_is_found(tmp_path: Path) -> None:
+    """An interpreter reads the settings; what it is can be seen only later."""
+    async with scene(tmp_path) as here:
+        here.write("settings", "x")
+        settings = tmp_path / ".scribe" / "settings"
+        pid = here.programs.start(
+            "sh", "-c", f"cat {settings}; sleep 0.8; exec {here.scribe} -c 'read line\n:'"
+        )
+        async with asyncio.timeout(5):
+            assert (await here.event(Appeared)).leader.process.pid == pid
+
+
+async def test_settings_whose_directory_comes_later_count(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        await here.warden.sweep()
+        pid = here.start()
+        here.write("settings", "x")
+        async with asyncio.timeout(5):
+            assert (await here.event(Appeared)).leader.process.pid == pid
+
+
+async def test_without_any_event_the_interval_finds_it(tmp_path: Path) -> None:
+    async with scene(tmp_path, interval=0.2) as here:
+        await here.warden.sweep()
+        pid = here.start()
+        async with asyncio.timeout(5):
+            assert (await here.event(Appeared)).leader.process.pid == pid
+
+
+async def test_a_session_that_registers_while_it_is_found_is_told_of_once_at_most(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        pid = here.start()
+        leader = await here.warden.leader(pid, None)
+        sweep = asyncio.ensure_future(here.warden.sweep())
+        await here.warden.watch(session_of(leader))
+        await sweep
+        assert await told(here) == []
