@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from musterd.agents.catalog import ADAPTERS
-from musterd.agents.fields import ordered, parse, usec
+from musterd.agents.fields import integer, ordered, parse, usec
 from musterd.core.event import AgentEvent, EventKind
 from musterd.core.evidence import Native, NativeState
 from musterd.core.session import Agent
@@ -234,6 +234,17 @@ def test_parse_takes_whatever_a_file_holds(lines: list[str]) -> None:
 @given(st.text())
 def test_usec_takes_whatever_a_stamp_holds(text: str) -> None:
     assert isinstance(usec(text), int)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_usec_of_what_is_no_time_of_an_agent(text: str) -> None:
+    assert not 0 < usec(text) < NOW
+
+
+@pytest.mark.parametrize("number", ["Infinity", "-Infinity", "NaN", "1e400", "true", "null", '"5"'])
+def test_number_that_is_none_is_missing(number: str) -> None:
+    record = json.loads(f'{{"time": {number}}}')
+    assert integer(record, "time") == 0
 
 
 def test_usec() -> None:

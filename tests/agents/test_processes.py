@@ -135,3 +135,34 @@ def test_codex_with_two_threads_stands_for_none() -> None:
         f"/home/user/.codex/thread-writer-locks/01a1fd9f-c026-7c71-986d-d6067fb42bc{n}.lock" for n in "ab"
     ]
     assert ADAPTERS[Agent.CODEX].open_session((), locks) == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (
+            ["node", "/usr/lib/node_modules/@modelcontextprotocol/server-filesystem/dist/index.js", "/srv"],
+            True,
+        ),
+        (["npm exec @modelcontextprotocol/server-memory"], True),
+        (["node", "/home/u/.npm/_npx/1/node_modules/.bin/mcp-server-git"], True),
+        (["node", "/usr/lib/node_modules/@playwright/mcp/cli.js"], False),
+        (["node", "/usr/bin/context7-mcp"], True),
+        (["node", "/usr/bin/typescript-language-server", "--stdio"], True),
+        (["node", "build.js", "one", "two", "three", "mcp-server-git"], False),
+        (["node", "/srv/mcp/run-tests.js"], False),
+        (["bash", "-c", "sleep 9; echo mcp-server-git"], False),
+        (["sleep", "9"], False),
+    ],
+)
+def test_helpers_are_known_by_what_they_run(argv: list[str], expected: bool) -> None:
+    program = "/usr/bin/" + ("node" if argv[0].startswith(("node", "npm")) else argv[0])
+    for agent in (Agent.PI, Agent.CODEX, Agent.OPENCODE, Agent.GEMINI, Agent.CLAUDE_CODE):
+        assert ADAPTERS[agent].is_helper(process(program, *argv)) is expected
+
+
+@pytest.mark.parametrize(("captured", "stage"), every("tool", "queued", "subagent", names=ALL), ids=name)
+def test_tools_are_no_helpers(captured: Captured, stage: str) -> None:
+    tools = [process for process in captured.tree(stage) if process.comm in ("bash", "sleep")]
+    assert tools
+    assert not any(captured.adapter.is_helper(tool) for tool in tools)

@@ -73,6 +73,9 @@ class Claude(Adapter):
     def version(self, text: str) -> str:
         return package_version(text, (PACKAGE,))
 
+    def is_helper(self, process: ProcessFacts) -> bool:
+        return image.is_furniture(process)
+
     def hook_event(self, event: str, payload: Json, at: int) -> AgentEvent:
         """The fields of its hooks' standard input. A SubagentStop is never its parent's."""
         kind = _HOOKS.get(event, EventKind.NOTE)

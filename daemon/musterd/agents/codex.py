@@ -93,6 +93,9 @@ class Codex(Adapter):
     def version(self, text: str) -> str:
         return package_version(text, (PACKAGE,)).partition("-")[0]
 
+    def is_helper(self, process: ProcessFacts) -> bool:
+        return image.is_furniture(process)
+
     def hook_event(self, event: str, payload: Json, at: int) -> AgentEvent:
         """The fields of its hooks' standard input."""
         kind = _HOOKS.get(event, EventKind.NOTE)

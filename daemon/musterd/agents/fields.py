@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from musterd.core.event import EventKind
 
@@ -27,8 +27,14 @@ def tables(record: Json, key: str) -> list[Json]:
 
 
 def integer(record: Json, key: str) -> int:
+    """JSON has one kind of number; what is out of any range is none."""
     value = record.get(key)
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return int(value) if abs(value) < _HUGE else 0
+
+
+_HUGE = 1 << 60
 
 
 def title_of(text: str) -> str:
@@ -45,6 +51,7 @@ def ordered(kind: EventKind, at: int) -> int:
     return at + 999 if at and kind in _TURNS else at
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TURNS = (EventKind.TURN_START, EventKind.TURN_END, EventKind.SETTLED, EventKind.STOP)
 
 
@@ -52,9 +59,10 @@ def usec(text: str) -> int:
     """Realtime µs of an ISO 8601 time stamp; 0 if it is none."""
     try:
         moment = datetime.fromisoformat(text)
-    except ValueError:
+        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    except (ValueError, OverflowError):
         return 0
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1_000_000)
+    return since // timedelta(microseconds=1)
 
 
 def parse(lines: Iterable[str]) -> tuple[list[Json], bool]:

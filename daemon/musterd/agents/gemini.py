@@ -53,6 +53,9 @@ class Gemini(Adapter):
     def version(self, text: str) -> str:
         return package_version(text, (PACKAGE,))
 
+    def is_helper(self, process: ProcessFacts) -> bool:
+        return image.is_furniture(process)
+
     def hook_event(self, event: str, payload: Json, at: int) -> AgentEvent:
         """The fields of its hooks' standard input, with a stamp of its own."""
         kind = _HOOKS.get(event, EventKind.NOTE)

@@ -1,10 +1,23 @@
 """What a process runs, as far as its arguments and image tell, and where its package may lie."""
 
+import re
 from collections.abc import Collection
 
 from .base import ProcessFacts
 
 _RUNTIMES = ("node", "nodejs", "bun")
+
+# Programs that sit beside an agent whether it works or not: MCP servers (by the names of their packages) and
+# language servers. A helper that uses the CPU keeps its session all the same.
+_MCP = re.compile(
+    r"(?:^|[/@])(?:@modelcontextprotocol/server-|mcp-server-|server-mcp-)|[-_]mcp(?:-server)?(?:@|\.|$)"
+)
+_LANGUAGE_SERVERS = frozenset((
+    "clangd", "gopls", "jdtls", "lua-language-server", "pylsp", "pyright-langserver", "rust-analyzer",
+    "ruff-lsp", "solargraph", "tsserver.js", "typescript-language-server", "vscode-json-language-server",
+    "yaml-language-server", "zls",
+))  # fmt: skip
+_RUNNERS = (*_RUNTIMES, "deno", "uv", "uvx", "npx", "python", "python3")
 
 
 def name(path: str) -> str:
@@ -55,3 +68,15 @@ def package_json(path: str, package: str) -> tuple[str, ...]:
 def subcommand(process: ProcessFacts, known: frozenset[str]) -> str:
     """The first argument that is one of these words; "" if there is none. Options may stand before it."""
     return next((word for word in process.argv[1:] if word in known), "")
+
+
+def is_furniture(process: ProcessFacts) -> bool:
+    """Whether it is an MCP or a language server, or what started one (npx, uvx)."""
+    program = name(process.executable)
+    if program in _LANGUAGE_SERVERS or _MCP.search(program):
+        return True
+    if not program.startswith(_RUNNERS):
+        return False
+    # Words of the start only: behind the script are its own arguments, which may name anything.
+    words = [word for word in " ".join(process.argv[:4]).split() if not word.startswith("-")]
+    return any(name(word) in _LANGUAGE_SERVERS or _MCP.search(word) for word in words[:4])

@@ -91,6 +91,9 @@ class OpenCode(Adapter):
     def version(self, text: str) -> str:
         return package_version(text, (PACKAGE,))
 
+    def is_helper(self, process: ProcessFacts) -> bool:
+        return image.is_furniture(process)
+
     def hook_event(self, event: str, payload: Json, at: int) -> AgentEvent:
         """What its plugin sends: `directory`, `version`, `time` (ms), the event's `properties`, and
         `parentID` when the session is a subagent's."""

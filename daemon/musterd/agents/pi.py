@@ -59,6 +59,9 @@ class Pi(Adapter):
     def version(self, text: str) -> str:
         return package_version(text, PACKAGES)
 
+    def is_helper(self, process: ProcessFacts) -> bool:
+        return image.is_furniture(process)
+
     def hook_event(self, event: str, payload: Json, at: int) -> AgentEvent:
         """What its extension sends: `session_id`, `session_file`, `cwd`, `version`, `time` (ms), the event's
         own fields, and `is_idle` and `has_pending_messages` as its context answers them."""
