@@ -1,6 +1,5 @@
 """An agent for tests: a shell under another name, whose files the test writes."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -158,7 +157,7 @@ async def scene(home: Path, *, interval: float = 3600.0) -> AsyncIterator[Scene]
     with Programs() as programs:
         warden = LocalWarden(os.getuid(), [Scribe()], HostClock(), str(home), interval=interval)
         try:
-            await asyncio.sleep(0)
+            await warden.sweep()  # behind the one that it does at its start
             yield Scene(home, programs, warden)
         finally:
             await warden.close()

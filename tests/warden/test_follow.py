@@ -75,9 +75,15 @@ async def test_many_writes_in_a_row_are_one_look(tmp_path: Path, monkeypatch: py
     async with scene(tmp_path) as here:
         path = here.write("t.jsonl", "")
         session = await here.session(here.start(), transcript=path)
-        looks = []
+        looks: list[int] = []
         follower = here.warden._followers[session.id]
-        monkeypatch.setattr(follower, "read", lambda now, read=follower.read: looks.append(now) or read(now))
+        read = follower.read
+
+        async def counted(now: int) -> list[Said]:
+            looks.append(now)
+            return await read(now)
+
+        monkeypatch.setattr(follower, "read", counted)
         for number in range(1, 101):
             with path.open("a") as file:
                 file.write(line(EventKind.WORK, number))
