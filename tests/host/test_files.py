@@ -25,7 +25,7 @@ class Bell:
 
 
 @asynccontextmanager
-async def watching(path: Path, mask: Mask = CHANGED, *, is_pattern: bool = False) -> AsyncIterator[Bell]:
+async def watching(path: Path, mask: int = CHANGED, *, is_pattern: bool = False) -> AsyncIterator[Bell]:
     files, bell = Files(), Bell()
     files.subscribe(str(path), bell, mask, is_pattern=is_pattern)
     try:

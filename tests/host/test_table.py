@@ -69,7 +69,8 @@ def test_facts_are_read_anew_after_execve(programs: Programs) -> None:
 def test_the_cache_forgets_what_ended(programs: Programs) -> None:
     cache = FactsCache(())
     pid = programs.start("sleep", "60")
-    seen = until(lambda: (r := Table.read().rows[pid]) and cache.get(r) and r, "it runs")
+    until(lambda: cache.get(Table.read().rows[pid]), "it runs")
+    seen = Table.read().rows[pid]
     programs.end(pid)
     assert cache.get(seen)  # as it was
     cache.prune(Table.read())

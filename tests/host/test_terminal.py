@@ -192,7 +192,8 @@ async def test_a_process_with_a_tty_of_its_own_is_in_the_pane_it_was_started_in(
     shell = int(server.about(pane, "pane_pid"))
     script = until(lambda: _child(shell), "script runs")
     inner = until(lambda: _child(script), "its program runs")
-    facts = until(lambda: (f := read_facts(inner, WANTED)).tty and f, "it has a tty")
+    until(lambda: read_facts(inner).tty, "it has a tty")
+    facts = read_facts(inner, WANTED)
     assert tty_path(facts.tty) != server.about(pane, "pane_tty")
     terminal = await Terminals(UID).locate(facts, {inner, script, shell})
     assert terminal == f"tmux:{server.socket}:{pane}"
@@ -207,7 +208,8 @@ async def test_the_environment_alone_makes_no_pane(server: TmuxServer) -> None:
     """It is inherited by what has long left the server."""
     with Programs() as programs:
         pid = programs.start("sleep", "60", environ={"TMUX": f"{server.socket},1,0", "TMUX_PANE": "%0"})
-        facts = until(lambda: (f := read_facts(pid, WANTED)).argv and f, "started")
+        until(lambda: read_facts(pid).argv, "started")
+        facts = read_facts(pid, WANTED)
         assert await Terminals(UID).locate(facts, {pid}) == tty_path(facts.tty)
 
 

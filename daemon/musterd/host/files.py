@@ -25,7 +25,7 @@ class Subscription:
 
     directory: str
     name: str
-    mask: Mask
+    mask: int
     notify: Callable[[], None]
     is_pattern: bool = False
     is_closed: bool = False
@@ -79,7 +79,7 @@ class Files:
         self._missing: dict[str, _Missing] = {}
 
     def subscribe(
-        self, path: str, notify: Callable[[], None], mask: Mask = CHANGED, *, is_pattern: bool = False
+        self, path: str, notify: Callable[[], None], mask: int = CHANGED, *, is_pattern: bool = False
     ) -> Subscription:
         """Tell of changes of the file `path`; its last part may be a pattern as of fnmatch(3).
 

@@ -6,11 +6,10 @@ import os
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import IntFlag
 
 
-class Mask(IntFlag):
-    """inotify(7), <sys/inotify.h>."""
+class Mask:
+    """inotify(7), <sys/inotify.h>. Plain numbers: an enum would cost more than all else in a storm."""
 
     MODIFY = 0x2
     CLOSE_WRITE = 0x8
@@ -36,7 +35,7 @@ LOST = Mask.DELETE_SELF | Mask.MOVE_SELF | Mask.UNMOUNT | Mask.IGNORED
 @dataclass(frozen=True, slots=True)
 class Notice:
     watch: int  # -1 with Q_OVERFLOW
-    mask: Mask
+    mask: int
     name: str  # in the watched directory; "" is the directory itself
 
 
@@ -53,7 +52,7 @@ def parse_notices(data: bytes) -> list[Notice]:
         watch, mask, _cookie, length = _HEADER.unpack_from(data, offset)
         offset += _HEADER.size
         name = os.fsdecode(data[offset : offset + length].rstrip(b"\0"))
-        notices.append(Notice(watch, Mask(mask), name))
+        notices.append(Notice(watch, mask, name))
         offset += length
     return notices
 
@@ -67,9 +66,9 @@ class Inotify:
         self._loop = asyncio.get_running_loop()
         self._loop.add_reader(self._fd, self._read)
 
-    def add(self, directory: str, mask: Mask) -> int:
+    def add(self, directory: str, mask: int) -> int:
         """Watch a directory, or add to what is watched of it. OSError (ENOSPC: too many watches)."""
-        flags = int(mask | Mask.ONLYDIR | Mask.EXCL_UNLINK | Mask.MASK_ADD)
+        flags = mask | Mask.ONLYDIR | Mask.EXCL_UNLINK | Mask.MASK_ADD
         return _check(_libc.inotify_add_watch(self._fd, os.fsencode(directory), flags), directory)
 
     def remove(self, watch: int) -> None:

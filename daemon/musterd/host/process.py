@@ -17,7 +17,7 @@ TICK_USEC = USEC_PER_SEC // os.sysconf("SC_CLK_TCK")
 ARGV_LIMIT = 64 * 1024
 ENVIRON_LIMIT = 256 * 1024  # bytes; what stands behind is not looked at
 
-_ATTEMPTS = 20  # to read a program that is just being started, about 0.1 ms each
+_ATTEMPTS = 5
 
 
 class Stat(NamedTuple):
@@ -159,15 +159,15 @@ def read_facts(pid: int, environ: Collection[str] = ()) -> ProcessFacts:
 
     ProcessLookupError if it ends, or keeps starting other programs.
     """
-    facts = None
     for _ in range(_ATTEMPTS):
-        facts = _read_facts(pid, environ)
-        # In the middle of execve(2) there is an image, but no arguments yet. (Some programs erase them.)
-        if facts and (facts.argv or not facts.executable):
+        if facts := _read_facts(pid, environ):
             return facts
-    if facts is None:
-        raise ProcessLookupError(f"process {pid} is becoming another program")
-    return facts
+    raise ProcessLookupError(f"process {pid} is becoming another program")
+
+
+def is_starting(facts: ProcessFacts) -> bool:
+    """In the middle of execve(2) there is an image, but no arguments yet. (Or the program erased them.)"""
+    return bool(facts.executable) and not facts.argv
 
 
 def _read_facts(pid: int, environ: Collection[str]) -> ProcessFacts | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from musterd.agents.base import ProcessFacts
 from musterd.core.evidence import Usage
 from musterd.core.session import PidRef
-from musterd.host.process import Stat, read_bytes, read_facts, read_stat
+from musterd.host.process import Stat, is_starting, read_bytes, read_facts, read_stat
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
@@ -83,7 +83,8 @@ class FactsCache:
                 facts = read_facts(row.pid, self.environ)
             except (ProcessLookupError, ValueError):
                 return None  # not remembered: it may be in the middle of execve(2)
-            self._facts[row.pid] = (row.image, facts)
+            if not is_starting(facts):
+                self._facts[row.pid] = (row.image, facts)
         return facts
 
     def prune(self, table: Table) -> None:

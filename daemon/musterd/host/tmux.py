@@ -4,9 +4,9 @@ import asyncio
 import os
 import secrets
 import stat
+import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from musterd.core.units import USEC_PER_SEC
@@ -134,34 +134,64 @@ class Server:
 def _capture(panes: Sequence[str], token: str) -> list[str]:
     command = []
     for pane in panes:
-        command += ["display-message", "-p", "-t", pane, f"{token} #D", ";"]
         command += ["capture-pane", "-p", "-t", pane, ";"]
+        command += ["display-message", "-p", "-t", pane, f"{token} #D", ";"]
     return command[:-1]
 
 
 def split_screens(text: str, token: str) -> dict[str, str]:
-    """Screens by pane. The last one may be cut short, so it counts only if its pane was there."""
-    parts = text.split(f"{token} ")[1:]
-    return {pane: screen for pane, _, screen in (part.partition("\n") for part in parts)}
+    """Screens by pane: the mark that names the pane comes behind its screen, if that could be had."""
+    screens, (screen, *parts) = {}, text.split(f"{token} ")
+    for part in parts:
+        pane, _, following = part.partition("\n")
+        screens[pane] = screen
+        screen = following
+    screens.pop("", None)  # a pane that vanished between its screen and its mark
+    return screens
 
 
 async def _run(*command: str) -> tuple[int, str]:
-    """Exit status and output. A clean environment: nothing of ours is a tmux client's business."""
-    environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
-    null, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(
-        *command, stdin=null, stdout=pipe, stderr=null, env=environ, cwd="/", start_new_session=True
-    )
+    """Exit status and output. Cancelled, or given too much, it kills the process.
+
+    Not asyncio's own subprocesses: those leave a pipe open whose process was killed while it wrote.
+    """
+    process = _start(command)
     assert process.stdout is not None
+    pidfd = os.pidfd_open(process.pid)
     try:
         output = bytearray()
-        while chunk := await process.stdout.read(64 * 1024):
+        while chunk := await _read(process.stdout.fileno()):
             output += chunk
             if len(output) > OUTPUT_LIMIT:
                 raise Unanswered(f"tmux wrote more than {OUTPUT_LIMIT} bytes")
-        return await process.wait(), output.decode(errors="replace")
+        await _readable(pidfd)
+        return process.wait(), output.decode(errors="replace")
     finally:
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        os.close(pidfd)
+        process.stdout.close()
+        process.kill()
+        process.wait()
+
+
+def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
+    """A clean environment: nothing of ours is a tmux client's business."""
+    environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+    null, pipe = subprocess.DEVNULL, subprocess.PIPE
+    return subprocess.Popen(
+        command, stdin=null, stdout=pipe, stderr=null, env=environ, cwd="/", start_new_session=True, bufsize=0
+    )
+
+
+async def _read(fd: int) -> bytes:
+    await _readable(fd)
+    return os.read(fd, 64 * 1024)
+
+
+async def _readable(fd: int) -> None:
+    loop = asyncio.get_running_loop()
+    is_readable = asyncio.Event()
+    loop.add_reader(fd, is_readable.set)
+    try:
+        await is_readable.wait()
+    finally:
+        loop.remove_reader(fd)

@@ -57,6 +57,7 @@ class Follower:
         self._subscriptions: list[Subscription] = []
         self._place: str | Query | None = None  # where its adapter says that the transcript is
         self._reader: Tail | QueryReader | None = None
+        self._arranged: tuple[str | Query | None, str | Query | None, str] | None = None
         self._parses = False
         self._said: frozenset[AgentEvent] = frozenset()  # by a query: it brings old rows again
         self._noted: tuple[str, str] = (session.agent_session_id, session.transcript)
@@ -74,6 +75,7 @@ class Follower:
     def renew(self, session: Session) -> None:
         """Take a new value of the session: a transcript or an agent session id may have become known."""
         self.session = session
+        self._noted = (session.agent_session_id, session.transcript)
         self.arrange()
 
     def close(self) -> None:
@@ -83,20 +85,15 @@ class Follower:
     def arrange(self) -> None:
         """Find the files anew, and be told of their changes."""
         place = self.adapter.transcript(self.session, self._home, self.facts.environ)
-        found = _resolve(place) if isinstance(place, str) else place
-        if place == self._place and (found or not place) and self._is_read(found):
+        found = resolve(place) if isinstance(place, str) else place
+        status = self._status_path()
+        if self._arranged == (place, found, status) and (found or not place):
             return
-        self._place = place
-        if not self._is_read(found):
+        if self._arranged is None or self._arranged[1] != found:
             self._reader = self._open(found)
-        self._subscribe()
+        self._place, self._arranged = place, (place, found, status)
+        self._subscribe(status)
         self._changed(self)
-
-    def _is_read(self, found: str | Query | None) -> bool:
-        """Whether our reader is about that very file or query."""
-        if isinstance(self._reader, QueryReader):
-            return self._reader.query == found
-        return (self._reader.path if self._reader else None) == found
 
     def _open(self, found: str | Query | None) -> Tail | QueryReader | None:
         self._parses, self._said = False, frozenset()
@@ -104,9 +101,9 @@ class Follower:
             return QueryReader(found, self.session.uid)
         return Tail(found, self.session.uid) if found else None
 
-    def _subscribe(self) -> None:
+    def _subscribe(self, status: str) -> None:
         self._unsubscribe()
-        self._listen(self._status_path())
+        self._listen(status)
         if isinstance(self._reader, QueryReader):
             for path in self._reader.files:
                 self._listen(path)
@@ -187,6 +184,7 @@ class Follower:
         if new.restarted:
             self._parses = False
         if new.lines:
+            self._parses = False  # should the adapter stumble
             records = self.adapter.records(new.lines)
             self._parses = records.is_complete
             events = _thin(records.events) if new.restarted else records.events
@@ -250,7 +248,7 @@ def _is_mere_work(event: AgentEvent, other: AgentEvent) -> bool:
     return event.kind is EventKind.WORK and event.pending is None and same
 
 
-def _resolve(place: str) -> str | None:
+def resolve(place: str) -> str | None:
     """The one file that fits; None if there is none (yet), or several."""
     if os.path.lexists(place) or not glob.has_magic(place):
         return place

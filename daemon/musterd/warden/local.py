@@ -13,14 +13,14 @@ from musterd.core.errors import AccessDenied, Failed, NoSuchSession
 from musterd.core.evidence import Observation, Screen, Unknown, Usage
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.host.files import Files
-from musterd.host.locks import lock_holders, locked_files, open_files
-from musterd.host.process import HeldProcess, Stat, boot_id, read_stat
+from musterd.host.locks import lock_holders
 from musterd.host.table import Table
 from musterd.host.terminal import Terminals, View
 from musterd.host.watch import ExitWatch
 from musterd.ports import Appeared, Clock, Gone, Leader, WardenEvent
 from musterd.warden.discovery import Discovery
 from musterd.warden.follower import Follower
+from musterd.warden.leaders import Leaders, lineage_table, open_session, ref_of
 from musterd.warden.look import Tree, digest, missing, observation, trees_of
 from musterd.warden.recognise import Found, Recogniser
 
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 DEBOUNCE = 0.1  # seconds from the first change of a file to the look at it
 QUERY_DEBOUNCE = 0.4  # the same for a database, where one look costs more
 
-_FRESH = 10.0  # seconds for which what a leader told of itself is not asked again
+BACKLOG = 10_000  # events that wait for whoever reads them before no more are made
 
 _SLICE = 0.02  # seconds of work between two turns of the loop
 
@@ -51,10 +51,11 @@ class LocalWarden:
         self._home = home or _home_of(uid)
         self._recogniser = Recogniser(uid, adapters)
         self._terminals = Terminals(uid)
+        self._leaders = Leaders(self._recogniser, self._terminals, self._home, self._pass)
         self._files = Files()
         self._followers: dict[SessionId, Follower] = {}
         self._announced: set[tuple[int, int]] = set()  # pid and start of leaders that were told of
-        self._described: dict[tuple[int, int], tuple[float, Leader]] = {}
+        self._sweeping = asyncio.Lock()
         self._events: asyncio.Queue[WardenEvent | None] = asyncio.Queue()
         self._timers: dict[SessionId, asyncio.TimerHandle] = {}
         self._changed: asyncio.Queue[SessionId] = asyncio.Queue()
@@ -75,65 +76,11 @@ class LocalWarden:
         while (event := await self._events.get()) is not None:
             yield event
 
-    # Who is it
-
     async def leader(self, pid: int, agent: Agent | None) -> Leader:
-        with _held(pid) as asked:
-            table = _lineage_table(pid)
-            if not self._recogniser.is_ours(table.rows.get(pid) or asked.stat):
-                raise AccessDenied(f"Process {pid} does not belong to user {self.uid}.")
-            found = None if agent is Agent.OTHER else self._recogniser.nearest(table, pid, agent)
-            if found is None and agent is not Agent.OTHER:
-                # It may be a launcher, with the leader below it: that takes all processes.
-                table = await self._pass()
-                found = self._recogniser.nearest(table, pid, agent)
-            if found is None and agent is not None:
-                facts = self._recogniser.facts.get(asked.stat)
-                found = Found(asked.stat, facts, self._recogniser.adapter(agent)) if facts else None
-            if found is None:
-                raise NoSuchSession(f"Process {pid} belongs to no agent that is known.")
-            return await self._describe(found, table, agent)
+        return await self._leaders.leader(pid, agent)
 
     async def lineage(self, pid: int) -> Sequence[PidRef]:
-        with _held(pid) as asked:
-            lineage = [asked.ref]
-            for row in list(_lineage_table(pid).ancestors(pid))[1:]:
-                try:
-                    with HeldProcess(row.pid) as held:
-                        lineage.append(held.ref)
-                except ProcessLookupError:
-                    break  # whose children are another's now; what is behind it is not ours to tell
-            return lineage
-
-    async def _describe(self, found: Found, table: Table, agent: Agent | None = None) -> Leader:
-        """Each hook asks for its leader: what was told a moment ago is told again."""
-        key = found.row.pid, found.row.start_ticks
-        at, leader = self._described.get(key, (0.0, None))
-        if leader is None or time.monotonic() - at > _FRESH or agent not in (None, leader.agent):
-            leader = await self._describe_anew(found, table, agent)
-            self._described[key] = time.monotonic(), leader
-        return leader
-
-    async def _describe_anew(self, found: Found, table: Table, agent: Agent | None) -> Leader:
-        facts, adapter = found.facts, found.adapter
-        with _held(facts.pid) as held:
-            if held.ref.start_ticks != facts.start_ticks:
-                raise NoSuchSession(f"Process {facts.pid} has ended.")
-            ancestors = {row.pid for row in table.ancestors(facts.pid)}
-            leader = Leader(
-                process=held.ref,
-                facts=facts,
-                agent=agent or adapter.agent,
-                launcher=_ref(found.launcher) if found.launcher else None,
-                version=self._recogniser.version(adapter, facts),
-                terminal=await self._terminals.locate(facts, ancestors),
-                agent_session_id=_open_session(adapter, facts.pid, lock_holders()),
-            )
-            return replace(leader, transcript=self._transcript_of(leader, adapter))
-
-    def _transcript_of(self, leader: Leader, adapter: Adapter) -> str:
-        place = adapter.transcript(_as_session(leader), self._home, leader.facts.environ)
-        return place if isinstance(place, str) and os.path.lexists(place) else ""
+        return self._leaders.lineage(pid)
 
     # Watching
 
@@ -156,7 +103,9 @@ class LocalWarden:
             exit_watch = ExitWatch(session.leader, lambda: self._ended(session.id))
         except ProcessLookupError as exc:
             raise NoSuchSession(f"The leader of '{session.id}' has ended: {exc}.") from exc
-        table = _lineage_table(session.leader.pid)
+        except OSError as exc:
+            raise Failed(f"Session '{session.id}' cannot be watched: {exc.strerror}.") from exc
+        table = lineage_table(session.leader.pid)
         row = table.find(session.leader)
         facts = self._recogniser.facts.get(row) if row else None
         if row is None or facts is None or facts.uid != self.uid:
@@ -166,7 +115,7 @@ class LocalWarden:
             raise NoSuchSession(f"The leader of '{session.id}' has ended.")
         follower = Follower(session, adapter, facts, self._home, exit_watch, self._files, self._mark)
         launcher = self._recogniser.launcher(row, adapter, table)
-        follower.launcher = _ref(launcher) if launcher else None
+        follower.launcher = ref_of(launcher) if launcher else None
         return follower
 
     def unwatch(self, session_id: SessionId) -> None:
@@ -188,7 +137,11 @@ class LocalWarden:
 
     def _due(self, session_id: SessionId) -> None:
         del self._timers[session_id]
-        self._changed.put_nowait(session_id)
+        if self._events.qsize() > BACKLOG:  # nobody listens: what is not read yet stays in the file
+            loop = asyncio.get_running_loop()
+            self._timers[session_id] = loop.call_later(1.0, self._due, session_id)
+        else:
+            self._changed.put_nowait(session_id)
 
     async def _read_changed(self) -> None:
         while True:
@@ -215,8 +168,8 @@ class LocalWarden:
         looks: dict[SessionId, Observation] = {s.id: missing(at, "it is not watched") for s in sessions}
         pause = _Pause()
         for follower in followers:
-            if follower.process.pid in holders:
-                self._hold(follower, holders)
+            if follower.held_session_id or follower.process.pid in holders:
+                self._hold(follower)
             await self._read(follower)
             looks[follower.session.id] = self._look(follower, trees[follower.session.id], at)
             await pause()
@@ -251,15 +204,18 @@ class LocalWarden:
     # Looking for new ones
 
     async def sweep(self) -> None:
+        async with self._sweeping:
+            await self._sweep()
+
+    async def _sweep(self) -> None:
         table = await self._pass()
-        holders = lock_holders()
         alive = {(row.pid, row.start_ticks) for row in table.rows.values()}
         self._announced &= alive
-        self._described = {key: told for key, told in self._described.items() if key in alive}
+        self._leaders.prune(alive)
         pause = _Pause()
         for follower in list(self._followers.values()):
             if not follower.session.agent_session_id:
-                self._hold(follower, holders)
+                self._hold(follower)
             follower.arrange()
         for found in self._recogniser.all(table):
             if (found.row.pid, found.row.start_ticks) not in self._announced:
@@ -268,15 +224,16 @@ class LocalWarden:
 
     async def _announce(self, found: Found, table: Table) -> None:
         try:
-            leader = await self._describe(found, table)
+            leader = await self._leaders.describe(found, table)
         except NoSuchSession:
             return  # it ended while we looked
         if _key(leader.process) not in self._announced:  # it may have registered meanwhile
             self._announced.add(_key(leader.process))
             self._events.put_nowait(Appeared(leader))
 
-    def _hold(self, follower: Follower, holders: set[int]) -> None:
-        agent_session_id = _open_session(follower.adapter, follower.process.pid, holders)
+    def _hold(self, follower: Follower) -> None:
+        """Its open files may have come to tell which conversation it holds."""
+        agent_session_id = open_session(follower.adapter, follower.process.pid)
         for said in follower.holds(agent_session_id, self._clock.now()):
             self._events.put_nowait(said)
 
@@ -292,6 +249,10 @@ class LocalWarden:
         return table
 
 
+def _key(process: PidRef) -> tuple[int, int]:
+    return process.pid, process.start_ticks
+
+
 class _Pause:
     """Lets the loop turn now and then during a long piece of work."""
 
@@ -304,65 +265,11 @@ class _Pause:
             self._since = time.monotonic()
 
 
-def _held(pid: int) -> HeldProcess:
-    try:
-        return HeldProcess(pid)
-    except ProcessLookupError as exc:
-        raise NoSuchSession(f"There is no process {pid} (any more).") from exc
-    except OSError as exc:
-        raise Failed(f"Process {pid} cannot be looked at: {exc.strerror}.") from exc
-
-
-def _lineage_table(pid: int) -> Table:
-    """A table of nothing but a process and its ancestors: a few reads instead of a pass over all."""
-    rows: list[Stat] = []
-    seen: set[int] = set()
-    while pid > 0 and pid not in seen:
-        seen.add(pid)
-        try:
-            rows.append(read_stat(pid))
-        except (ProcessLookupError, ValueError):
-            break
-        pid = rows[-1].ppid
-    return Table.of(rows)
-
-
-def _ref(row: Stat) -> PidRef:
-    return PidRef(row.pid, row.start_ticks, boot_id())
-
-
-def _key(process: PidRef) -> tuple[int, int]:
-    return process.pid, process.start_ticks
-
-
 def _home_of(uid: int) -> str:
     try:
         return pwd.getpwuid(uid).pw_dir
     except KeyError:
         return os.path.expanduser("~") if uid == os.getuid() else "/nonexistent"
-
-
-def _open_session(adapter: Adapter, pid: int, holders: set[int]) -> str:
-    files = open_files(pid)
-    locked = locked_files(pid, files) if pid in holders else []
-    return adapter.open_session(list(files.values()), locked)
-
-
-def _as_session(leader: Leader) -> Session:
-    """What an adapter may ask of a session before it is one."""
-    return Session(
-        id=SessionId(""),
-        agent=leader.agent,
-        uid=leader.facts.uid,
-        leader=leader.process,
-        cwd=leader.facts.cwd,
-        agent_session_id=leader.agent_session_id,
-        terminal=leader.terminal,
-        command=leader.facts.argv,
-        version=leader.version,
-        executable=leader.facts.executable,
-        started_usec=leader.facts.start_usec,
-    )
 
 
 def _add_screen(follower: Follower, look: Observation, view: View | None) -> Observation:

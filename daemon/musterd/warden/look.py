@@ -52,7 +52,7 @@ def _strays(
     names = recogniser.marks
     strays: dict[str, list[Stat]] = {}
     for row in table.rows.values():
-        if row.owner != recogniser.uid or row.pid in inside or row.has_ended:
+        if row.pid in inside or row.has_ended or not recogniser.is_ours(row):
             continue
         facts = recogniser.facts.get(row)
         for name in names & facts.environ.keys() if facts else ():

@@ -51,7 +51,7 @@ class Recogniser:
 
     def is_ours(self, row: Stat) -> bool:
         """Whether it belongs to our user. Programs that forbid core dumps have /proc files of root's."""
-        if row.owner == self.uid or row.owner != 0:
+        if row.owner != _ROOT:
             return row.owner == self.uid
         facts = None if row.ppid == _KTHREADD else self.facts.get(row)
         return facts is not None and facts.uid == self.uid
@@ -132,6 +132,7 @@ class Recogniser:
 
 
 _UNKNOWN = Adapter()
+_ROOT = 0
 _KTHREADD = 2  # parent of all kernel threads (pthreads(7) has none of them in user space)
 
 
