@@ -11,6 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from musterd.host.table import Table
+
 Found = TypeVar("Found")
 
 
@@ -66,8 +68,12 @@ class Programs:
         return pid
 
     def end(self, pid: int) -> None:
+        """With all below it."""
         program = self._of(pid)
         self._started.remove(program)
+        for row in Table.read().descendants(pid):
+            with suppress(ProcessLookupError):
+                self._adopted.append(os.pidfd_open(row.pid))
         program.kill()
         program.wait()
         for pipe in (program.stdin, program.stdout):  # what it started may hold the other end

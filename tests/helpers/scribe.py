@@ -23,15 +23,18 @@ Event = TypeVar("Event", bound=WardenEvent)
 
 
 class Scribe(Adapter):
-    """Recognised by its image. Files are in HOME/.scribe."""
+    """Recognised by its image in HOME/bin, so that no other test's is. Files are in HOME/.scribe."""
 
     agent = Agent.PI
     opens = (".scribe/settings",)
     environ = ("SCRIBE_TRANSCRIPT",)
     marks = ("SCRIBE_SESSION", "SCRIBE_PID")
 
+    def __init__(self, home: Path) -> None:
+        self._roles = {f"{home}/bin/scribe": Role.LEADER, f"{home}/bin/launcher": Role.LAUNCHER}
+
     def role(self, process: ProcessFacts, parent: ProcessFacts | None) -> Role | None:
-        return {"scribe": Role.LEADER, "launcher": Role.LAUNCHER}.get(os.path.basename(process.executable))
+        return self._roles.get(process.executable)
 
     def package_files(self, process: ProcessFacts) -> tuple[str, ...]:
         return ("/nonexistent", os.path.join(os.path.dirname(process.executable), "version"))
@@ -155,7 +158,7 @@ async def scene(home: Path, *, interval: float = 3600.0) -> AsyncIterator[Scene]
     """The warden's own sweeps come only when a file is opened, unless `interval` says otherwise."""
     _install(home / "bin")
     with Programs() as programs:
-        warden = LocalWarden(os.getuid(), [Scribe()], HostClock(), str(home), interval=interval)
+        warden = LocalWarden(os.getuid(), [Scribe(home)], HostClock(), str(home), interval=interval)
         try:
             await warden.sweep()  # behind the one that it does at its start
             yield Scene(home, programs, warden)

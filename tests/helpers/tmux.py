@@ -13,6 +13,7 @@ from typing import Self
 
 from helpers.programs import until
 from musterd.host.process import read_stat
+from musterd.host.table import Table
 
 ENVIRON = {
     "PATH": os.environ.get("PATH", os.defpath),
@@ -63,22 +64,15 @@ class TmuxServer:
     def __exit__(
         self, _type: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        panes = self._pane_pids()
-        signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        select.select([self._pidfd], [], [], 10)
-        os.close(self._pidfd)
+        below = [os.pidfd_open(row.pid) for row in Table.read().descendants(self.pid)]
+        for pidfd in (self._pidfd, *below):
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+            select.select([pidfd], [], [], 10)
+            os.close(pidfd)
         for pid, master in self._clients:
             os.close(master)
             os.waitpid(pid, 0)
-        for pid in panes:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-
-    def _pane_pids(self) -> list[int]:
-        with suppress(OSError):
-            children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
-            return [int(pid) for pid in children.split() if int(pid) > 1]
-        return []
 
 
 def now() -> int:

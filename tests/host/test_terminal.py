@@ -84,7 +84,7 @@ def test_a_screen_that_shows_our_marks_forges_no_other() -> None:
 
 
 async def test_all_panes_come_in_one_call(server: TmuxServer) -> None:
-    pane = server.pane("sleep 60")
+    pane = server.pane("exec sleep 60")
     panes = await Server(server.socket, UID).panes()
     assert panes[pane].pid == int(server.about(pane, "pane_pid"))
     assert panes[pane].tty == server.about(pane, "pane_tty")
@@ -116,7 +116,7 @@ async def test_more_screens_than_fit_into_one_call(
     server: TmuxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tmux, "SCREENS_PER_CALL", 2)
-    panes = [server.pane("sleep 60") for _ in range(5)]
+    panes = [server.pane("exec sleep 60") for _ in range(5)]
     assert set(await Server(server.socket, UID).screens(panes)) == set(panes)
 
 
@@ -182,8 +182,10 @@ async def located(terminals: Terminals, pid: int) -> str:
 
 
 async def test_a_process_is_in_the_pane_whose_tty_it_has(server: TmuxServer) -> None:
-    pane = server.pane("sleep 60")
-    terminal = await located(Terminals(UID), int(server.about(pane, "pane_pid")))
+    pane = server.pane("exec sleep 60")
+    pid = int(server.about(pane, "pane_pid"))
+    until(lambda: read_stat(pid).comm == "sleep", "it runs")
+    terminal = await located(Terminals(UID), pid)
     assert terminal == f"tmux:{server.socket}:{pane}"
 
 
@@ -217,8 +219,9 @@ async def test_behind_a_hung_server_the_environment_is_believed(
     server: TmuxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tmux, "TIMEOUT", 0.1)
-    pane = server.pane("sleep 60")
+    pane = server.pane("exec sleep 60")
     pid = int(server.about(pane, "pane_pid"))
+    until(lambda: read_stat(pid).comm == "sleep", "it runs")
     server.stop()
     assert await located(Terminals(UID), pid) == f"tmux:{server.socket}:{pane}"
 

@@ -101,7 +101,7 @@ async def test_who_has_ended_leads_nothing(tmp_path: Path) -> None:
 
 
 async def test_another_users_process_is_nobody_s_here(tmp_path: Path) -> None:
-    warden = LocalWarden(os.getuid() + 1, [Scribe()], HostClock(), str(tmp_path))
+    warden = LocalWarden(os.getuid() + 1, [Scribe(tmp_path)], HostClock(), str(tmp_path))
     with Programs() as programs:
         pid = programs.start("sleep", "60")
         for agent in (None, Agent.OTHER, Agent.PI):

@@ -83,29 +83,31 @@ async def test_cpu_time_of_a_child_is_counted(tmp_path: Path) -> None:
         assert look.usage.cpu_usec >= 100_000
 
 
-@pytest.mark.parametrize("mark", ["SCRIBE_SESSION=agent-1", "SCRIBE_PID=$$", "MUSTERD_SESSION=s"])
+# No other test, nor another run of this one, has it.
+OURS = f"ours-{os.getpid()}"
+
+
+@pytest.mark.parametrize("mark", [f"SCRIBE_SESSION={OURS}", "SCRIBE_PID=$$", f"MUSTERD_SESSION={OURS}"])
 async def test_a_tool_that_left_the_tree_is_found_by_its_mark(tmp_path: Path, mark: str) -> None:
     async with scene(tmp_path) as here:
         script = f"({mark} setsid sh -c 'echo $$; exec sleep 60' & ); read line"
         pid = here.start(script)
         tool = here.programs.adopt(int(here.programs.read_line(pid)))
         until(lambda: read_stat(tool).ppid != pid and read_stat(tool).comm == "sleep", "it left")
-        session = replace(await here.session(pid), agent_session_id="agent-1")
+        session = replace(await here.session(pid, OURS), agent_session_id=OURS)
         await here.warden.watch(session)
         look = await here.look(session)
         assert set(children(look)) == {tool}
         assert look.usage.tasks == 2
 
 
-@pytest.mark.parametrize(
-    "mark", ["SCRIBE_SESSION=agent-2", "SCRIBE_SESSION=", "SCRIBE_PID=1", "OTHER=agent-1"]
-)
+@pytest.mark.parametrize("mark", ["SCRIBE_SESSION=x", "SCRIBE_SESSION=", "SCRIBE_PID=1", f"OTHER={OURS}"])
 async def test_a_stranger_s_mark_is_none(tmp_path: Path, mark: str) -> None:
     async with scene(tmp_path) as here:
         name, _, value = mark.partition("=")
         stranger = here.programs.start("sleep", "60", environ={name: value})
         until(lambda: read_stat(stranger).comm == "sleep", "it runs")
-        session = replace(await here.session(here.start()), agent_session_id="agent-1")
+        session = replace(await here.session(here.start()), agent_session_id=OURS)
         await here.warden.watch(session)
         assert children(await here.look(session)) == {}
 

@@ -178,7 +178,14 @@ def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
     environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
     null, pipe = subprocess.DEVNULL, subprocess.PIPE
     return subprocess.Popen(
-        command, stdin=null, stdout=pipe, stderr=null, env=environ, cwd="/", start_new_session=True, bufsize=0
+        command,
+        stdin=null,
+        stdout=pipe,
+        stderr=null,
+        env=environ,
+        cwd="/",
+        start_new_session=True,
+        bufsize=0,
     )
 
 
