@@ -1,6 +1,6 @@
 """How a session begins: from its process and from what its caller says."""
 
-from musterd.core.session import Session, Source, State
+from musterd.core.session import Agent, Session, Source, State
 from musterd.core.spec import Spec, new_session_id
 from musterd.ports import Leader
 
@@ -33,7 +33,7 @@ def said(uid: int, spec: Spec, now: int) -> Session:
     """A session on another host: all that is known of it is what its caller says."""
     return Session(
         id=new_session_id(),
-        agent=spec.agent,
+        agent=spec.agent or Agent.OTHER,
         uid=uid,
         leader=None,
         cwd=spec.cwd,

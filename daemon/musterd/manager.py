@@ -7,6 +7,7 @@ sessions up again, since anything may have happened meanwhile.
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -89,8 +90,7 @@ class Manager:
         loaded = await self.ports.store.load()
         self.modes = loaded.modes
         for file, reason in loaded.quarantined.items():
-            logger.error("State file '%s' was moved to quarantine: %s", file, reason)
-            self._record("quarantined", text=f"{file}: {reason}")
+            self._record("quarantined", text=f"state file '{file}' was moved to quarantine: {reason}")
             self.set_trouble(
                 f"quarantine:{file}", f"state file {file} was unreadable and moved to quarantine"
             )
@@ -150,7 +150,7 @@ class Manager:
         while True:
             leader = await self._appeared.get()
             try:
-                await self._enrol(leader, Spec(agent=leader.agent), how="discovered")
+                await self._enrol(leader, Spec(), how="discovered")
             except NoSuchSession:
                 logger.debug("Process %d ended before it was enrolled", leader.process.pid)
             except MusterError as exc:
@@ -169,8 +169,7 @@ class Manager:
             self.pressure_raised.clear()
         else:
             self.pressure_raised.set()
-        logger.info("Pressure is %s: %s", self.pressure.tier, self.pressure.reading)
-        self._record("pressure", text=f"{self.pressure.tier}: {self.pressure.reading}")
+        self._record("pressure", text=f"pressure is {self.pressure.tier}: {self.pressure.reading}")
         self.ports.announcer.manager_changed("Tier")
 
     # Who may
@@ -200,8 +199,15 @@ class Manager:
         """Idempotent by leader: registering the same one again updates it. On disk when it returns."""
         if spec.host:
             return await self._enrol_remote(caller, spec)
-        leader = await self._warden_of(caller.uid).leader(spec.pid or caller.pid, spec.agent)
+        leader = await self._leader(self._warden_of(caller.uid), spec.pid or caller.pid, spec.agent)
         return await self._enrol(leader, spec, how="registered")
+
+    async def _leader(self, warden: Warden, pid: int, agent: Agent | None) -> Leader:
+        """Without a name it is whatever it is recognised as, and if it is nothing known, a program by hand."""
+        if agent is None:
+            with suppress(NoSuchSession):
+                return await warden.leader(pid, None)
+        return await warden.leader(pid, agent or Agent.OTHER)
 
     async def _enrol(self, leader: Leader, spec: Spec, how: str) -> Session:
         session = self._completed(enrol.seen(leader, spec, self.ports.clock.now()))
@@ -226,8 +232,9 @@ class Manager:
         finally:
             self._enrolling.discard(session.id)
         session = self.registry.get(session.id)
-        logger.info("Session '%s': %s of user %d, %s", session.id, session.agent, session.uid, how)
-        self._record("registered", session, f"{how}: {session.agent} in {session.cwd}")
+        self._record(
+            "registered", session, f"session '{session.id}' {how}: {session.agent} in {session.cwd}"
+        )
         self.ports.announcer.session_new(session)
         if not session.is_current:  # it ended while it was being written
             self._announce_end(session)
@@ -274,15 +281,28 @@ class Manager:
             spoken = adapter.hook_event(event, payload, self.ports.clock.now())
         except ValueError as exc:
             raise InvalidArgs(f"{agent} event '{text(event)}': {exc}") from exc
-        warden = self._warden_of(caller.uid)
-        leader = await warden.leader(caller.pid, agent)
-        session = self.registry.by_leader(leader.process)
-        if session is None:
-            session = await self._enrol(leader, Spec(agent=agent, cwd=spoken.cwd), how="adopted by its hook")
+        session = await self._reporter(caller, agent, spoken.cwd)
         if spoken.kind is EventKind.STOP and adapter.stop_is_end:
             spoken = replace(spoken, kind=EventKind.SETTLED)  # it is allowed, and nothing else will say so
         await self.hear(session.id, spoken, Source.HOOK)
         return False, adapter.nothing_to_say(event)
+
+    async def _reporter(self, caller: Caller, agent: Agent, cwd: str) -> Session:
+        """Whose hook calls: the nearest agent of that name above it, recognised or registered by hand."""
+        warden = self._warden_of(caller.uid)
+        leader: Leader | None = None
+        with suppress(NoSuchSession):
+            leader = await warden.leader(caller.pid, None)
+        if leader and leader.agent is agent:
+            known = self.registry.by_leader(leader.process)
+            return known or await self._enrol(leader, Spec(cwd=cwd), how="adopted by its hook")
+        for process in await warden.lineage(caller.pid):
+            if leader and process.is_same(leader.process):
+                break  # what is above belongs to an agent around this one
+            session = self.registry.by_leader(process)
+            if session and session.agent is agent:
+                return session
+        raise NoSuchSession(f"Process {caller.pid} belongs to no {agent} that is known.")
 
     async def hear(self, session_id: SessionId, event: AgentEvent, source: Source) -> None:
         """An agent said something, whichever way."""
@@ -300,7 +320,6 @@ class Manager:
         self.registry.put(after)
         self.ports.announcer.session_changed(before, after)
         if after.state is not before.state:
-            logger.debug("Session '%s' is %s, says its %s", after.id, after.state, after.state_source)
             self._record("state", after, f"{before.state} → {after.state}, says its {after.state_source}")
         if life.is_worth_saving(before, after):
             self._keeper.want(after.id)
@@ -357,8 +376,7 @@ class Manager:
         self._keeper.want(after.id)
 
     def _announce_end(self, session: Session) -> None:
-        logger.info("Session '%s' ended: %s", session.id, session.ended_reason)
-        self._record("ended", session, session.ended_reason)
+        self._record("ended", session, f"session '{session.id}' ended: {session.ended_reason}")
         self.ports.announcer.session_removed(session, session.ended_reason)
 
     def _unwatch(self, session: Session) -> None:
@@ -433,8 +451,7 @@ class Manager:
             return
         self._troubles[part] = reason
         if reason:
-            logger.warning("Degraded: %s", reason)
-            self._record("degraded", text=reason)
+            self._record("degraded", text=f"degraded: {reason}")
         self.ports.announcer.manager_changed("Health", "HealthReasons")
 
     # Memory

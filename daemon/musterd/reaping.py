@@ -60,8 +60,7 @@ class Reaper:
             )
         change = Change(caller.uid, self._ports.clock.now(), text(why))
         before = self._manager.modes
-        await self._keep(replace(before, reaper=wanted, reaper_change=change))
-        logger.info("Reaper is %s now, set by user %d: %s", wanted, caller.uid, why)
+        await self._keep(replace(before, reaper=wanted, reaper_change=change, auto_disabled_reason=""))
         self._ports.log.append(
             Record(change.at, "mode", uid=caller.uid, text=f"reaper {before.reaper} → {wanted}: {why}")
         )
@@ -219,14 +218,15 @@ class Reaper:
             return
         self._would_have[session.id] = session.turn.last_word
         freed = case.look.usage.private
-        logger.info(
-            "Would reap session '%s': %d bytes, pressure %s",
-            session.id,
-            freed,
-            self._manager.pressure.reading,
-        )
         self._ports.log.append(
-            Record(now, "would-reap", session.id, session.uid, f"would free {freed} bytes", {"freed": freed})
+            Record(
+                now,
+                "would-reap",
+                session.id,
+                session.uid,
+                f"session '{session.id}' would be reaped: {freed} bytes",
+                {"freed": freed},
+            )
         )
         self._ports.announcer.session_reaped(session, freed, dry_run=True)
 

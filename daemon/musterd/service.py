@@ -26,6 +26,7 @@ from musterd.bus.session_iface import SessionInterface
 from musterd.core.config import Config
 from musterd.core.errors import MusterError
 from musterd.core.session import State
+from musterd.host import journal
 from musterd.host.clock import HostClock
 from musterd.host.configfiles import read_config
 from musterd.host.eventlog import SqliteEventLog
@@ -51,8 +52,18 @@ LIMITS = Limits(long_strings={(MANAGER, "ReportEvent"): HOOK_PAYLOAD})
 class Service:
     """All parts, and the rounds that prove them alive."""
 
-    def __init__(self, manager: Manager, reaper: Reaper, bus: BusConnection, options: Options) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        reaper: Reaper,
+        bus: BusConnection,
+        gauge: Gauge,
+        log: SqliteEventLog,
+        options: Options,
+    ) -> None:
         self._manager = manager
+        self._gauge = gauge
+        self._log = log
         self._reaper = reaper
         self._bus = bus
         self._options = options
@@ -102,6 +113,8 @@ class Service:
             logger.error("Keeping the old configuration, the new one has %d mistakes", len(mistakes))
         else:
             self._manager.config = config
+            self._gauge.config = config.pressure
+            self._log.config = config.events
             logger.info("Configuration '%s' was read again", self._options.config_file)
         self._notifier.ready(self._status())
 
@@ -109,15 +122,23 @@ class Service:
         """WATCHDOG=1 is earned: only if loop, bus and store have all just worked."""
         while True:
             await next_tick(self._notifier.watchdog_interval or ROUND_INTERVAL)
+            await self._check_store()
             try:
                 await self._bus.probe()
-                await self._manager.ports.store.check()
-            except (BusError, MusterError) as exc:
-                logger.warning("A part does not work, telling systemd nothing: %s", exc)
+            except BusError as exc:
+                logger.warning("The bus does not answer, telling systemd nothing: %s", exc)
                 continue
-            self._manager.set_trouble("store", "")
             self._notifier.watchdog()
             self._notifier.status(self._status())
+
+    async def _check_store(self) -> None:
+        """A disk that is full or read-only is told of: a restart would not cure it. One that hangs, hangs us."""
+        try:
+            await self._manager.ports.store.check()
+        except MusterError as exc:
+            self._manager.set_trouble("store", str(exc))
+        else:
+            self._manager.set_trouble("store", "")
 
     async def _sweeps(self) -> None:
         """For agents that no event told of."""
@@ -178,24 +199,27 @@ async def _build(
         os.path.join(options.state_dir, "quarantine"),
         config.events,
         clock,
+        tell=journal.tell,
     )
     stack.push_async_callback(log.close)
     wardens = await stack.enter_async_context(_wardens(options, clock))
     uid = os.getuid()
     authority = Operators() if options.is_system else Operators(uid)
-    ports = Ports(wardens, store, log, announcer, authority, clock, Gauge(config.pressure, clock), ADAPTERS)
+    gauge = Gauge(config.pressure, clock)
+    ports = Ports(wardens, store, log, announcer, authority, clock, gauge, ADAPTERS)
     manager = Manager(config, ports)
     reaper = Reaper(manager)
     await manager.load()
     front, door = _front(manager, reaper, contract, stack)
-    bus = await stack.enter_async_context(BusConnection.open(options.bus, tasks, BUS_NAME, front))
+    bus = await stack.enter_async_context(BusConnection.open(options.bus, tasks, front=front))
     callers = Callers(bus)
     stack.callback(callers.forget_all)
-    door.open(callers)
+    door.callers = callers
     announcer.root_values = lambda: {**manager_values(manager), **reaper_values(manager, reaper)}
     announcer.bus = bus
-    service = Service(manager, reaper, bus, options)
+    service = Service(manager, reaper, bus, gauge, log, options)
     bus.listen(service.bus_changed)
+    await bus.claim(BUS_NAME)  # last: whoever calls now finds everything in place
     return service
 
 

@@ -1,6 +1,6 @@
 """What musterd costs, printed; nothing is asserted. Ratios are against a floor measured in the same run.
 
-    make bench            evaluation of 1,000 sessions, an idle daemon, a call on the bus
+make bench            evaluation of 1,000 sessions, an idle daemon, a call on the bus
 """
 
 import asyncio
@@ -58,11 +58,15 @@ async def evaluation(daemon: Daemon, caller: Client) -> None:
         began = time.perf_counter()
         for leader in leaders:
             await caller.register(leader.pid)
-        print(f"{SESSIONS} registrations, each on disk: {(time.perf_counter() - began) / SESSIONS * 1000:.2f} ms each")
+        print(
+            f"{SESSIONS} registrations, each on disk: {(time.perf_counter() - began) / SESSIONS * 1000:.2f} ms each"
+        )
         await caller.call("Reaper.ListVerdicts")
         before = forks()
         taken = await median_ms(lambda: caller.call("Reaper.ListVerdicts"), 5)
-        print(f"{SESSIONS} sessions, one evaluation of all: {taken:.0f} ms, {forks() - before} processes started")
+        print(
+            f"{SESSIONS} sessions, one evaluation of all: {taken:.0f} ms, {forks() - before} processes started"
+        )
         print(f"RSS with {SESSIONS} sessions: {status(daemon, 'VmRSS') / 1024:.1f} MiB")
         one = await median_ms(lambda: caller.call("ListSessions"), 20)
         print(f"list of {SESSIONS} sessions: {one:.1f} ms")
@@ -72,15 +76,15 @@ async def idle(daemon: Daemon) -> None:
     before = wakeups(daemon)
     await asyncio.sleep(IDLE_SECONDS)  # what is measured is that nothing happens meanwhile
     woken = wakeups(daemon) - before
-    print(f"idle daemon: {woken} wake-ups in {IDLE_SECONDS} s ({woken / IDLE_SECONDS * 10:.2f} in ten seconds), "
-          f"RSS {status(daemon, 'VmRSS') / 1024:.1f} MiB")
+    print(
+        f"idle daemon: {woken} wake-ups in {IDLE_SECONDS} s ({woken / IDLE_SECONDS * 10:.2f} in ten seconds), "
+        f"RSS {status(daemon, 'VmRSS') / 1024:.1f} MiB"
+    )
 
 
 async def calls(caller: Client) -> None:
     bus = "org.freedesktop.DBus"
-    floor = await median_ms(
-        lambda: caller.bus.call(bus, "/org/freedesktop/DBus", bus, "GetId"), 300
-    )
+    floor = await median_ms(lambda: caller.bus.call(bus, "/org/freedesktop/DBus", bus, "GetId"), 300)
     ours = await median_ms(lambda: caller.call("ListSessions"), 300)
     print(f"a call: {ours:.2f} ms, {ours / floor:.1f} times that of the bus itself ({floor:.2f} ms)")
 

@@ -13,7 +13,10 @@ def test_installed_package_carries_its_contract(tmp_path: Path) -> None:
     source, site = tmp_path / "source", tmp_path / "site"
     for part in ("daemon", "dbus"):
         shutil.copytree(
-            ROOT / part, source / part, symlinks=True, ignore=shutil.ignore_patterns("*.egg-info", "__pycache__")
+            ROOT / part,
+            source / part,
+            symlinks=True,
+            ignore=shutil.ignore_patterns("*.egg-info", "__pycache__"),
         )
     for file in ("pyproject.toml", "README.md"):
         shutil.copy(ROOT / file, source)

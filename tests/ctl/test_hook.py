@@ -85,10 +85,12 @@ def test_a_report_reaches_the_daemon(musterd: Installation) -> None:
         agent.stdin.write(b"start\n")
         agent.stdin.flush()
         said = agent.stdout.readline().decode()
-        events = musterd.ctl("events").stdout
+        heard = json.loads(musterd.ctl("list", "--json").stdout)
         musterd.ctl("release", session_id)
     assert said == ADAPTERS[Agent.CODEX].nothing_to_say("SessionStart") + "status 0\n"
-    assert "says its hook" in events
+    assert [(s["Id"], s["AgentSessionId"], s["StateSource"]) for s in heard] == [
+        (session_id, PAYLOAD["session_id"], "hook")
+    ]
 
 
 def test_outside_of_sessions_a_hook_is_polite(musterd: Installation) -> None:

@@ -33,13 +33,30 @@ class Stage:
 
     def tmux(self, *args: str) -> str:
         command = ["tmux", "-S", str(self.work / "tmux"), "-f", "/dev/null", *args]
-        env = {"PATH": os.environ["PATH"], "HOME": str(self.daemon.home), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+        env = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.daemon.home),
+            "TERM": "xterm-256color",
+            "LANG": "C.UTF-8",
+        }
         return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout
 
     def start(self, name: str) -> None:
         project = self.daemon.home / name
         project.mkdir()
-        self.tmux("new-session", "-d", "-s", name, "-x", "90", "-y", "20", "-c", str(project), shlex.join(self.command))
+        self.tmux(
+            "new-session",
+            "-d",
+            "-s",
+            name,
+            "-x",
+            "90",
+            "-y",
+            "20",
+            "-c",
+            str(project),
+            shlex.join(self.command),
+        )
 
     def type(self, name: str, text: str) -> None:
         self.tmux("send-keys", "-t", name, text, "Enter")
@@ -53,7 +70,9 @@ class Stage:
     def musterctl(self, *args: str) -> None:
         print(f"\n$ musterctl {shlex.join(args)}")
         sys.stdout.flush()
-        subprocess.run([sys.executable, "-m", "musterd.ctl", *args], env=dict(self.daemon.env()), check=False)
+        subprocess.run(
+            [sys.executable, "-m", "musterd.ctl", *args], env=dict(self.daemon.env()), check=False
+        )
 
 
 def say(text: str) -> None:
@@ -81,7 +100,9 @@ def play(stage: Stage) -> None:
     until(lambda: stage.state("website") == "idle" and stage.state("parser") == "busy", "one idle, one busy")
     stage.musterctl("list")
 
-    say("Memory runs short. (The reading is injected: the file that the daemon reads now shows high pressure.)")
+    say(
+        "Memory runs short. (The reading is injected: the file that the daemon reads now shows high pressure.)"
+    )
     daemon.press()
     idle = stage.session("website")
     until(lambda: daemon.explain(idle)[0] == "reap", "the idle one proven idle")
@@ -92,7 +113,10 @@ def play(stage: Stage) -> None:
 
     say("The idle one is proven idle by every gate. In dry-run, that is written down, and nothing is ended.")
     stage.musterctl("explain", idle)
-    until(lambda: "would-reap" in [e[3] for e in daemon.call("ListEvents", "utts", 20, 0, 0, idle)[0]], "history")
+    until(
+        lambda: "would-reap" in [e[3] for e in daemon.call("ListEvents", "utts", 20, 0, 0, idle)[0]],
+        "history",
+    )
     stage.musterctl("events", idle)
 
     say("The daemon is killed, and started again: the roll is as it was.")

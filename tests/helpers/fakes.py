@@ -63,6 +63,7 @@ class FakeWarden:
         self.uid = uid
         self.leaders: dict[int, Leader] = {}
         self.parents: dict[int, int] = {}
+        self.by_hand: set[int] = set()  # processes that no adapter recognises
         self.told: list[str] = []
         self.queue: asyncio.Queue[WardenEvent] = asyncio.Queue()
         self.looks: dict[SessionId, Observation] = {}
@@ -73,11 +74,12 @@ class FakeWarden:
 
     async def leader(self, pid: int, agent: Agent | None) -> Leader:
         pid = self.parents.get(pid, pid)
-        if pid not in self.leaders:
+        if pid not in self.leaders or (agent is None and pid in self.by_hand):
             raise NoSuchSession(f"There is no process {pid}.")
         if self.leaders[pid].facts.uid != self.uid:
             raise AccessDenied("another user's")
-        return self.leaders[pid]
+        found = self.leaders[pid]
+        return replace(found, agent=agent) if agent and pid in self.by_hand else found
 
     async def lineage(self, pid: int) -> Sequence[PidRef]:
         return [found.process for p in (pid, self.parents.get(pid)) if p and (found := self.leaders.get(p))]

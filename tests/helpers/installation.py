@@ -72,5 +72,7 @@ def running_musterd(directory: Path) -> Iterator[Installation]:
 @contextmanager
 def some_process(command: Sequence[str] = ("sleep", "infinity")) -> Iterator["subprocess.Popen[bytes]"]:
     with subprocess.Popen(list(command)) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()

@@ -112,6 +112,26 @@ async def test_hook_finds_the_session_of_its_agent_or_makes_it() -> None:
     assert [s.state for s in bench.manager.visible(ALICE)] == [State.IDLE]
 
 
+async def test_hook_of_an_agent_registered_by_hand_is_heard() -> None:
+    bench = started(1)
+    bench.alice.by_hand = {1}
+    bench.alice.parents[50] = 1
+    session = await bench.manager.register(ALICE, Spec(pid=1, agent=Agent.CODEX))
+    await bench.manager.report_event(ALICE, Agent.CODEX, "turn-start", {"id": "t1"})
+    assert bench.manager.registry.get(session.id).agent_session_id == "t1"
+    assert len(bench.manager.registry) == 1
+
+
+async def test_hook_of_no_agent_makes_no_session() -> None:
+    bench = started(1)
+    bench.alice.by_hand = {1}
+    bench.alice.parents[50] = 1
+    await bench.manager.register(ALICE, Spec(pid=1, agent=Agent.PI))
+    with pytest.raises(NoSuchSession):
+        await bench.manager.report_event(ALICE, Agent.CODEX, "turn-start", {})
+    assert len(bench.manager.registry) == 1
+
+
 async def test_event_that_makes_no_sense_is_refused_and_changes_nothing() -> None:
     bench = started(50)
     with pytest.raises(InvalidArgs, match="codex event 'dance'"):

@@ -16,7 +16,6 @@ from .agents import AGENTS, Agent, Lab, Pane, until
 pytestmark = pytest.mark.real
 
 
-
 def name_of(agent: Agent) -> str:
     return "pi" if agent.key.startswith("pi") else agent.key
 

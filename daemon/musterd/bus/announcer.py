@@ -73,9 +73,7 @@ class BusAnnouncer:
         current = self.root_values() if names else {}
         for interface in (MANAGER, REAPER):
             known = self._contract.interfaces[interface].properties
-            self.bus.emit_changed(
-                ROOT, interface, {name: current[name] for name in names if name in known}
-            )
+            self.bus.emit_changed(ROOT, interface, {name: current[name] for name in names if name in known})
 
     def _emit(self, interface: str, member: str, body: list[object]) -> None:
         if self.bus is not None:

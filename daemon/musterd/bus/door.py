@@ -1,6 +1,5 @@
 """What the interface classes share: who calls, which objects there are, lists that fit into an answer."""
 
-import asyncio
 from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
@@ -25,15 +24,11 @@ class Door:
 
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
-        # Callers need the connection, which needs the front, which needs this. A call may come as soon as the
-        # name is ours, and waits until the rest is.
-        self._callers: asyncio.Future[Callers] = asyncio.get_running_loop().create_future()
-
-    def open(self, callers: Callers) -> None:
-        self._callers.set_result(callers)
+        self.callers: Callers | None = None  # needs the connection, which needs the front, which needs this
 
     async def caller(self, call: Call) -> Caller:
-        known = await (await asyncio.shield(self._callers)).get(call.sender)
+        assert self.callers is not None  # set before the name is claimed
+        known = await self.callers.get(call.sender)
         return Caller(known.uid, known.pid, known.name, call.is_interactive)
 
     async def interfaces(self, call: Call, path: str) -> Collection[str]:
@@ -75,5 +70,3 @@ def page(
             break
         rows.append(made)
     return rows
-
-

@@ -15,7 +15,7 @@ MAX_WORDS = 256  # entries of one list
 class Spec:
     """Keys of RegisterSession; empty values say nothing. pid 0 is the caller."""
 
-    agent: Agent = Agent.OTHER
+    agent: Agent | None = None  # whatever it is recognised as
     pid: int = 0
     cwd: str = ""
     agent_session_id: str = ""

@@ -18,7 +18,9 @@ from pathlib import Path
 
 SCREEN = "\x1b[2J\x1b[H"
 COMPOSER = "\r\n\x1b[1m›\x1b[0m \x1b[2mAsk Codex to do anything\x1b[0m\r\n"
-DIALOG = "\r\nWould you like to run the following command?\r\n\r\n  Press enter to confirm or esc to cancel\r\n"
+DIALOG = (
+    "\r\nWould you like to run the following command?\r\n\r\n  Press enter to confirm or esc to cancel\r\n"
+)
 
 
 class Rollout:
@@ -34,12 +36,19 @@ class Rollout:
         locks.mkdir(exist_ok=True)
         self._lock = (locks / f"{self.thread}.lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        meta = {"id": self.thread, "session_id": self.thread, "cwd": str(Path.cwd()), "cli_version": "0.169.0"}
+        meta = {
+            "id": self.thread,
+            "session_id": self.thread,
+            "cwd": str(Path.cwd()),
+            "cli_version": "0.169.0",
+        }
         self.write("session_meta", meta)
 
     def write(self, kind: str, payload: dict[str, object]) -> None:
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        print(json.dumps({"timestamp": stamp, "type": kind, "payload": payload}), file=self._file, flush=True)
+        print(
+            json.dumps({"timestamp": stamp, "type": kind, "payload": payload}), file=self._file, flush=True
+        )
 
 
 def take_turn(rollout: Rollout, prompt: str) -> None:

@@ -1,0 +1,108 @@
+"""What must keep a real agent, and what must not, through the production wiring."""
+
+import asyncio
+import os
+import signal
+import time
+
+import pytest
+
+from helpers.client import client
+from helpers.daemon import NAME, Daemon
+from musterd.bus.signals import Match
+
+from .agents import AGENTS, Lab, until
+from .test_life import appear, child_named, state_is
+
+pytestmark = pytest.mark.real
+
+FIRST_WORD = {"codex": "MOCK-REPLY", "pi": "MOCK-REPLY", "gemini": "MOCK-REPLY", "opencode": "MOCK-REPLY"}
+
+
+def eligible(daemon: Daemon, session_id: str) -> None:
+    until(lambda: daemon.explain(session_id)[0] == "eligible", 15, "it is eligible")
+
+
+@pytest.mark.parametrize("key", ["codex", "opencode", "gemini"])
+def test_permission_dialog_keeps_and_its_answer_frees(
+    hooked_lab: Lab, hooked_daemon: Daemon, key: str
+) -> None:
+    agent, daemon = AGENTS[key], hooked_daemon
+    pane = hooked_lab.start(agent, *(agent.asking or ()))
+    pane.submit(agent.ask)
+    session = until(daemon.sessions, 10, "it is on the roll")[0]["Id"]
+    until(state_is(daemon, session, "waiting"), 20, "it waits")
+    assert daemon.explain(session)[0] == "keep"
+    pane.press("Escape")
+    until(state_is(daemon, session, "idle"), 10, "it is idle")
+
+
+@pytest.mark.parametrize("key", ["pi", "codex", "gemini"])
+def test_draft_keeps_and_is_kept(hooked_lab: Lab, hooked_daemon: Daemon, key: str) -> None:
+    pane, session, _ = appear(hooked_lab, hooked_daemon, AGENTS[key])
+    pane.submit("hello")
+    pane.wait_for("MOCK-REPLY", 40)
+    eligible(hooked_daemon, session)
+    pane.type("not sent yet")
+    verdict, _, gates = hooked_daemon.explain(session)
+    assert verdict == "keep"
+    assert gates["pending"] == ("keep", "text is typed but not sent")
+    assert "not sent yet" in pane.screen()
+
+
+@pytest.mark.parametrize("key", ["pi", "codex", "opencode"])
+def test_interrupted_turn_is_a_turn_that_ended(hooked_lab: Lab, hooked_daemon: Daemon, key: str) -> None:
+    pane, session, _ = appear(hooked_lab, hooked_daemon, AGENTS[key])
+    pane.submit("please MOCK:hang=20")
+    until(state_is(hooked_daemon, session, "busy"), 10, "it is busy")
+    pane.press("Escape")
+    if key == "opencode":
+        pane.press("Escape")  # it asks for a second one
+    until(state_is(hooked_daemon, session, "idle"), 10, "it is idle")
+    eligible(hooked_daemon, session)
+
+
+def test_tool_that_lives_on_after_escape_keeps(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
+    """Codex calls it a background terminal; its turn is over, its work is not."""
+    pane, session, _ = appear(hooked_lab, hooked_daemon, AGENTS["codex"])
+    pane.submit("please MOCK:sleep=30")
+    until(lambda: child_named(pane, "sleep"), 20, "its tool runs")
+    pane.press("Escape")
+    until(state_is(hooked_daemon, session, "idle"), 10, "it is idle")
+    verdict, _, gates = hooked_daemon.explain(session)
+    assert verdict == "keep"
+    assert gates["children"][0] == "keep"
+
+
+def test_two_in_one_directory_stay_two_over_a_restart(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
+    agent, daemon = AGENTS["codex"], hooked_daemon
+    panes = [hooked_lab.start(agent) for _ in range(2)]
+    until(lambda: len(daemon.sessions()) == 2, 3, "both are on the roll")
+    for pane in panes:
+        pane.submit("hello")
+    for pane in panes:
+        pane.wait_for("MOCK-REPLY", 40)
+    ids = sorted(session["Id"] for session in daemon.sessions())
+    talks = {daemon.session(one)["AgentSessionId"] for one in ids}
+    assert len(talks) == 2
+    daemon.restart(signal.SIGKILL)
+    assert sorted(session["Id"] for session in daemon.sessions()) == ids
+    assert {daemon.session(one)["AgentSessionId"] for one in ids} == talks
+    for one in ids:
+        until(state_is(daemon, one, "idle"), 5, "it is still idle")
+        eligible(daemon, one)
+
+
+async def test_killed_one_leaves_the_roll_at_once(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
+    _, session, _ = await asyncio.to_thread(appear, hooked_lab, hooked_daemon, AGENTS["codex"])
+    leader = hooked_daemon.session(session)["Leader"]
+    gone: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+    async with client(hooked_daemon.bus.address) as caller:
+        await caller.bus.subscribe(
+            Match(NAME, interface=f"{NAME}.Manager", member="SessionRemoved"),
+            lambda _: gone.set_result(time.monotonic()),
+        )
+        began = time.monotonic()
+        os.kill(leader, signal.SIGKILL)
+        after = await gone - began
+    print(f"codex left the roll {after * 1000:.0f} ms after SIGKILL")
