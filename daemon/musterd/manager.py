@@ -203,7 +203,7 @@ class Manager:
         return await self._enrol(leader, spec, how="registered")
 
     async def _leader(self, warden: Warden, pid: int, agent: Agent | None) -> Leader:
-        """Without a name it is whatever it is recognised as, and if it is nothing known, a program by hand."""
+        """Unnamed, it is what it is recognised as; and nothing known is `other`."""
         if agent is None:
             with suppress(NoSuchSession):
                 return await warden.leader(pid, None)
@@ -232,9 +232,8 @@ class Manager:
         finally:
             self._enrolling.discard(session.id)
         session = self.registry.get(session.id)
-        self._record(
-            "registered", session, f"session '{session.id}' {how}: {session.agent} in {session.cwd}"
-        )
+        place = f"{session.agent} in {session.cwd}"
+        self._record("registered", session, f"session '{session.id}' {how}: {place}")
         self.ports.announcer.session_new(session)
         if not session.is_current:  # it ended while it was being written
             self._announce_end(session)

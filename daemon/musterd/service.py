@@ -132,7 +132,7 @@ class Service:
             self._notifier.status(self._status())
 
     async def _check_store(self) -> None:
-        """A disk that is full or read-only is told of: a restart would not cure it. One that hangs, hangs us."""
+        """A full disk is told of: no restart would cure it. One that hangs holds the watchdog up."""
         try:
             await self._manager.ports.store.check()
         except MusterError as exc:

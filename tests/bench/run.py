@@ -58,15 +58,13 @@ async def evaluation(daemon: Daemon, caller: Client) -> None:
         began = time.perf_counter()
         for leader in leaders:
             await caller.register(leader.pid)
-        print(
-            f"{SESSIONS} registrations, each on disk: {(time.perf_counter() - began) / SESSIONS * 1000:.2f} ms each"
-        )
+        each = (time.perf_counter() - began) / SESSIONS * 1000
+        print(f"{SESSIONS} registrations, each on disk: {each:.2f} ms each")
         await caller.call("Reaper.ListVerdicts")
         before = forks()
         taken = await median_ms(lambda: caller.call("Reaper.ListVerdicts"), 5)
-        print(
-            f"{SESSIONS} sessions, one evaluation of all: {taken:.0f} ms, {forks() - before} processes started"
-        )
+        started = forks() - before
+        print(f"{SESSIONS} sessions, one evaluation of all: {taken:.0f} ms, {started} processes started")
         print(f"RSS with {SESSIONS} sessions: {status(daemon, 'VmRSS') / 1024:.1f} MiB")
         one = await median_ms(lambda: caller.call("ListSessions"), 20)
         print(f"list of {SESSIONS} sessions: {one:.1f} ms")
@@ -76,10 +74,8 @@ async def idle(daemon: Daemon) -> None:
     before = wakeups(daemon)
     await asyncio.sleep(IDLE_SECONDS)  # what is measured is that nothing happens meanwhile
     woken = wakeups(daemon) - before
-    print(
-        f"idle daemon: {woken} wake-ups in {IDLE_SECONDS} s ({woken / IDLE_SECONDS * 10:.2f} in ten seconds), "
-        f"RSS {status(daemon, 'VmRSS') / 1024:.1f} MiB"
-    )
+    rss = status(daemon, "VmRSS") / 1024
+    print(f"idle daemon: {woken} wake-ups in {IDLE_SECONDS} s, RSS {rss:.1f} MiB")
 
 
 async def calls(caller: Client) -> None:

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """`make demo`: the story of two agents on one machine, told by the real daemon.
 
-Everything is real but two things, and it says so: the agents are stand-ins that leave the traces Codex leaves,
-and the memory pressure is an injected reading. Nothing outside a temporary directory is touched.
+Two things are not real, and it says so: the agents are stand-ins that leave the traces Codex leaves, and the
+memory pressure is an injected reading. Nothing outside a temporary directory is touched.
 """
 
 import os
@@ -89,6 +89,7 @@ def until(holds: Callable[[], object], what: str) -> None:
 
 def play(stage: Stage) -> None:
     daemon = stage.daemon
+    say("The two agents of this story are stand-ins that leave the traces which Codex leaves.")
     say("Two agents start in tmux. Nobody registers them.")
     for name in ("parser", "website"):
         stage.start(name)
@@ -97,12 +98,11 @@ def play(stage: Stage) -> None:
     say("Both are given work. One has soon done it, the other one runs a long tool.")
     stage.type("website", "think 1")
     stage.type("parser", "tool 45")
-    until(lambda: stage.state("website") == "idle" and stage.state("parser") == "busy", "one idle, one busy")
+    until(lambda: stage.state("website") == "idle", "the website's agent idle")
+    until(lambda: stage.state("parser") == "busy", "the parser's agent busy")
     stage.musterctl("list")
 
-    say(
-        "Memory runs short. (The reading is injected: the file that the daemon reads now shows high pressure.)"
-    )
+    say("Memory runs short. (An injected reading: the file that the daemon reads now shows high pressure.)")
     daemon.press()
     idle = stage.session("website")
     until(lambda: daemon.explain(idle)[0] == "reap", "the idle one proven idle")

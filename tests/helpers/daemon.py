@@ -108,8 +108,8 @@ class Daemon:
         pidfd = os.pidfd_open(self.process.pid)
         try:
             while True:
-                ready, _, _ = select.select([notify, pidfd], [], [], START_TIMEOUT)
-                assert notify in ready, f"musterd did not start:\n{self.log}"
+                ready, _, _ = select.select([notify.fileno(), pidfd], [], [], START_TIMEOUT)
+                assert notify.fileno() in ready, f"musterd did not start:\n{self.log}"
                 if b"READY=1" in notify.recv(65536):
                     return
         finally:

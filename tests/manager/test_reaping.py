@@ -71,7 +71,7 @@ async def test_looks_of_long_ago_are_not_compared_with() -> None:
 
 
 async def test_dry_run_takes_one_at_a_time_within_its_budget_and_ends_nothing() -> None:
-    bench, sessions = await idle_sessions(8)
+    bench, _ = await idle_sessions(8)
     bench.gauge.press(50)
     tasks = [asyncio.create_task(bench.manager.run()), asyncio.create_task(bench.reaper.run())]
     await until(lambda: bench.manager.pressure_raised.is_set())

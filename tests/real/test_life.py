@@ -54,7 +54,7 @@ def live(lab: Lab, daemon: Daemon, agent: Agent) -> None:
     pane.submit("please MOCK:sleep=6")
     until(lambda: child_named(pane, "sleep"), 20, "its tool runs")
     busy = timed(state_is(daemon, session_id, "busy"), 1, "it is busy")
-    verdict, kept_by, gates = daemon.explain(session_id)
+    verdict, _, gates = daemon.explain(session_id)
     assert verdict == "keep"
     assert gates["children"][0] == "keep", gates
     assert "sleep" in gates["children"][1]

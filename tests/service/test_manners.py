@@ -64,7 +64,9 @@ async def test_client_that_never_reads_does_not_hold_up_others(daemon: Daemon) -
 def _stop_reading(rude: Client) -> None:
     """Its answers stay in the socket."""
     assert rude.bus._link
-    asyncio.get_running_loop().remove_reader(rude.bus._link._bus._sock)
+    sock = rude.bus._link._bus._sock
+    assert sock
+    asyncio.get_running_loop().remove_reader(sock)
 
 
 async def test_fds_that_come_with_a_call_are_closed(daemon: Daemon) -> None:

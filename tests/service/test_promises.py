@@ -81,7 +81,7 @@ async def _compare(promises: Promises, caller: Client) -> None:
         assert title in allowed
         if title is not None and promises.kept.get(pid, ("", None))[1] is not None:
             assert found[pid][0] == promises.kept[pid][0]
-        promises.kept[pid] = (found[pid][0], title) if pid in found else ("", None)  # type: ignore[assignment]
+        promises.kept[pid] = (found[pid][0], title) if pid in found else ("", None)
         promises.open[pid] = {title}
 
 

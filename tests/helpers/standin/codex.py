@@ -13,11 +13,12 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 SCREEN = "\x1b[2J\x1b[H"
-COMPOSER = "\r\n\x1b[1m›\x1b[0m \x1b[2mAsk Codex to do anything\x1b[0m\r\n"
+COMPOSER = "\r\n\x1b[1m\u203a\x1b[0m \x1b[2mAsk Codex to do anything\x1b[0m\r\n"
 DIALOG = (
     "\r\nWould you like to run the following command?\r\n\r\n  Press enter to confirm or esc to cancel\r\n"
 )
@@ -44,7 +45,7 @@ class Rollout:
         }
         self.write("session_meta", meta)
 
-    def write(self, kind: str, payload: dict[str, object]) -> None:
+    def write(self, kind: str, payload: Mapping[str, object]) -> None:
         stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         print(
             json.dumps({"timestamp": stamp, "type": kind, "payload": payload}), file=self._file, flush=True
