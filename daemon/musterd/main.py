@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import resource
 import sys
 
 from musterd.core.config import Config
@@ -28,9 +29,16 @@ def main(argv: list[str] | None = None) -> int:
             print(mistake, file=sys.stderr)  # noqa: T201 - what the option is for
         return 1 if mistakes else 0
     setup_logging(options.log_level)
+    _raise_fd_limit()
     from musterd.service import serve  # after the cheap ways out: it imports the D-Bus library
 
     return asyncio.run(serve(options, load_config(options.config_file)))
+
+
+def _raise_fd_limit() -> None:
+    """A watched session takes an fd; the soft limit is for programs that use select(2)."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

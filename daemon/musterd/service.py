@@ -82,7 +82,6 @@ class Service:
                     tasks.create_task(self._manager.run(), name="manager"),
                     tasks.create_task(self._reaper.run(), name="reaper"),
                     tasks.create_task(self._rounds(), name="rounds"),
-                    tasks.create_task(self._sweeps(), name="sweeps"),
                 ]
                 self._notifier.ready(self._status())
                 await self._stop.wait()
@@ -140,20 +139,6 @@ class Service:
         else:
             self._manager.set_trouble("store", "")
 
-    async def _sweeps(self) -> None:
-        """For agents that no event told of."""
-        while True:
-            if self._manager.config.discovery.enabled:
-                for warden in self._manager.ports.wardens.values():
-                    await self._sweep(warden)
-            await next_tick(self._manager.config.discovery.interval)
-
-    async def _sweep(self, warden: Warden) -> None:
-        try:
-            await warden.sweep()
-        except MusterError as exc:
-            logger.warning("Cannot look for agents of user %d: %s, ignoring", warden.uid, exc)
-
     def _status(self) -> str:
         sessions = self._manager.registry.current()
         busy = sum(1 for session in sessions if session.state is State.BUSY)
@@ -202,7 +187,7 @@ async def _build(
         tell=journal.tell,
     )
     stack.push_async_callback(log.close)
-    wardens = await stack.enter_async_context(_wardens(options, clock))
+    wardens = await stack.enter_async_context(_wardens(options, config, clock))
     uid = os.getuid()
     authority = Operators() if options.is_system else Operators(uid)
     gauge = Gauge(config.pressure, clock)
@@ -224,12 +209,13 @@ async def _build(
 
 
 @asynccontextmanager
-async def _wardens(options: Options, clock: Clock) -> AsyncIterator[Mapping[int, Warden]]:
+async def _wardens(options: Options, config: Config, clock: Clock) -> AsyncIterator[Mapping[int, Warden]]:
     """In single-user mode the one warden is a plain object; the system daemon has none in process."""
     if options.is_system:
         yield {}
         return
-    warden = LocalWarden(os.getuid(), list(ADAPTERS.values()), clock, str(Path.home()))
+    interval = config.discovery.interval if config.discovery.enabled else None
+    warden = LocalWarden(os.getuid(), list(ADAPTERS.values()), clock, str(Path.home()), interval=interval)
     try:
         yield {warden.uid: warden}
     finally:

@@ -50,6 +50,7 @@ _COMPOSER = re.compile(r"^[│ ]*[>\u276f][ \u00a0]+(.*?)[│ ]*$")
 
 class Claude(Adapter):
     agent = Agent.CLAUDE_CODE
+    marks = ("CLAUDE_CODE_SESSION_ID", "CLAUDE_PID")
     opens = (".claude/settings.json", ".claude.json")
     environ = ("CLAUDE_CONFIG_DIR",)
 

@@ -70,6 +70,7 @@ _DIALOG = re.compile(
 
 class Codex(Adapter):
     agent = Agent.CODEX
+    marks = ("CODEX_SESSION_ID", "CODEX_THREAD_ID")
     versions = ((0, 169), (0, 169))
     opens = (".codex/config.toml",)
     environ = ("CODEX_HOME", "CODEX_MANAGED_PACKAGE_ROOT", "CODEX_MANAGED_BY_NPM")

@@ -71,6 +71,7 @@ _PLACEHOLDER = "Ask anything"
 
 class OpenCode(Adapter):
     agent = Agent.OPENCODE
+    marks = ("OPENCODE_PID",)
     versions = ((1, 18), (1, 18))
     # Not the database: our own look at it would count as a start.
     opens = (".config/opencode/opencode.json", ".local/share/opencode/log/opencode.log")

@@ -40,6 +40,7 @@ _STOPS = ("stop", "length", "aborted", "error")
 
 class Pi(Adapter):
     agent = Agent.PI
+    marks = ("PI_SESSION_ID",)
     versions = ((1, 5), (1, 5))
     opens = (".pi/agent/settings.json",)
     environ = ("_",)  # the path that a shell started it by

@@ -78,8 +78,8 @@ class Presence:
 class Usage:
     """What the whole tree costs."""
 
-    memory: int = 0  # bytes resident, shared pages divided among their users where the kernel tells
-    private: int = 0  # bytes that ending it surely frees
+    memory: int = 0  # bytes resident; pages that processes share are counted for each
+    private: int = 0  # bytes that ending it surely frees: resident and not shared
     cpu_usec: int = 0
     tasks: int = 0
 

@@ -56,13 +56,16 @@ class Terminals:
         if not socket.startswith("/") or not socket.isprintable():
             return device
         try:
-            panes = await self._recent_panes(socket)
+            for is_enough in (True, False):  # a pane may be younger than the list that is at hand
+                panes = await self._recent_panes(socket, is_enough=is_enough)
+                found = [pane for pane in panes.values() if device and pane.tty == device]
+                found += [pane for pane in panes.values() if pane.pid in ancestors]
+                if found:
+                    return tmux_terminal(socket, found[0].id)
         except Unanswered:
             pane = process.environ.get("TMUX_PANE", "")
             return tmux_terminal(socket, pane) if device and pane.startswith("%") else device
-        found = [pane for pane in panes.values() if device and pane.tty == device]
-        found += [pane for pane in panes.values() if pane.pid in ancestors]
-        return tmux_terminal(socket, found[0].id) if found else device
+        return device
 
     def presence(self, terminal: str, tty: int) -> Presence | Unknown:
         """Who is there, asking nobody: the time of the tty alone.
@@ -98,9 +101,10 @@ class Terminals:
             return {tmux_terminal(socket, pane): silent for pane in wanted}
         return {tmux_terminal(socket, pane): _view(panes.get(pane), screens.get(pane)) for pane in wanted}
 
-    async def _recent_panes(self, socket: str) -> Mapping[str, Pane]:
+    async def _recent_panes(self, socket: str, *, is_enough: bool) -> Mapping[str, Pane]:
+        """`is_enough`: a list that is a little old will do."""
         at, panes = self._panes.get(socket, (0.0, {}))
-        if time.monotonic() - at > _FRESH:
+        if time.monotonic() - at > (_FRESH if is_enough else 0.0):
             panes = await self._server(socket).panes()
             self._panes = {socket: (time.monotonic(), panes)}
         return panes

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from musterd.host.files import OPENED, Files, Subscription
+from musterd.host.ticks import until_tick
 
 logger = logging.getLogger(__name__)
 
@@ -33,15 +34,23 @@ class Discovery:
         self._subscriptions: list[Subscription] = []
         for path in sorted(set(paths)):
             self._listen(path)
-        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task: asyncio.Task[None] | None = None
+        self._is_closed = False
+
+    def start(self) -> None:
+        """From now on. Not before the sessions that are known are watched: they would be found anew."""
+        if self._task is None and not self._is_closed:
+            self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def close(self) -> None:
+        self._is_closed = True
         for timer in self._due.values():
             timer.cancel()
         for subscription in self._subscriptions:
             self._files.unsubscribe(subscription)
-        self._task.cancel()
-        await asyncio.wait([self._task])
+        if self._task:
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
     def _listen(self, path: str) -> None:
         try:
@@ -72,5 +81,5 @@ class Discovery:
                 logger.exception("Cannot look for new agents, ignoring")
             self._cost = time.monotonic() - began
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), self._interval)
+                await asyncio.wait_for(self._wanted.wait(), until_tick(self._interval))
             self._wanted.clear()

@@ -44,7 +44,7 @@ class LocalWarden:
         clock: Clock,
         home: str = "",
         *,
-        interval: float = 30.0,  # seconds between two sweeps where no file tells of a new agent
+        interval: float | None = 30.0,  # seconds between two sweeps; None: look for no agents
     ) -> None:
         self.uid = uid
         self._clock = clock
@@ -60,11 +60,12 @@ class LocalWarden:
         self._timers: dict[SessionId, asyncio.TimerHandle] = {}
         self._changed: asyncio.Queue[SessionId] = asyncio.Queue()
         opens = [os.path.join(self._home, path) for adapter in adapters for path in adapter.opens]
-        self._discovery = Discovery(self._files, opens, self.sweep, interval)
+        self._discovery = Discovery(self._files, opens, self.sweep, interval) if interval else None
         self._reading = asyncio.get_running_loop().create_task(self._read_changed())
 
     async def close(self) -> None:
-        await self._discovery.close()
+        if self._discovery:
+            await self._discovery.close()
         self._reading.cancel()
         await asyncio.wait([self._reading])
         for session_id in list(self._followers):
@@ -73,6 +74,8 @@ class LocalWarden:
         self._events.put_nowait(None)
 
     async def events(self) -> AsyncIterator[WardenEvent]:
+        if self._discovery:
+            self._discovery.start()
         while (event := await self._events.get()) is not None:
             yield event
 
