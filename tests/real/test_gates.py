@@ -57,7 +57,8 @@ def test_interrupted_turn_is_a_turn_that_ended(hooked_lab: Lab, hooked_daemon: D
     until(state_is(hooked_daemon, session, "busy"), 10, "it is busy")
     pane.press("Escape")
     if key == "opencode":
-        pane.press("Escape")  # it asks for a second one
+        pane.wait_for("again to interrupt")
+        pane.press("Escape")
     until(state_is(hooked_daemon, session, "idle"), 10, "it is idle")
     eligible(hooked_daemon, session)
 
@@ -67,6 +68,7 @@ def test_tool_that_lives_on_after_escape_keeps(hooked_lab: Lab, hooked_daemon: D
     pane, session, _ = appear(hooked_lab, hooked_daemon, AGENTS["codex"])
     pane.submit("please MOCK:sleep=30")
     until(lambda: child_named(pane, "sleep"), 20, "its tool runs")
+    pane.wait_for(r"Working \([12]s")  # sooner, and Escape ends the tool with the turn
     pane.press("Escape")
     until(state_is(hooked_daemon, session, "idle"), 10, "it is idle")
     verdict, _, gates = hooked_daemon.explain(session)
