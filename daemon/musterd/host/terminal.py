@@ -76,7 +76,7 @@ class Terminals:
         if not device:
             return Presence(attached=False, last_input=0)
         place = parse_terminal(terminal)
-        attached = self._server(place[0]).has_clients() if place else True
+        attached = self.server(place[0]).has_clients() if place else True
         try:
             return Presence(attached, last_input(device))
         except OSError as exc:
@@ -92,7 +92,7 @@ class Terminals:
         return {terminal: view for views in found for terminal, view in views.items()}
 
     async def _views(self, socket: str, wanted: Sequence[str]) -> Mapping[str, View]:
-        server = self._server(socket)
+        server = self.server(socket)
         try:
             panes = await server.panes()
             screens = await server.screens(pane for pane in wanted if pane in panes)
@@ -105,11 +105,11 @@ class Terminals:
         """`is_enough`: a list that is a little old will do."""
         at, panes = self._panes.get(socket, (0.0, {}))
         if time.monotonic() - at > (_FRESH if is_enough else 0.0):
-            panes = await self._server(socket).panes()
+            panes = await self.server(socket).panes()
             self._panes = {socket: (time.monotonic(), panes)}
         return panes
 
-    def _server(self, socket: str) -> Server:
+    def server(self, socket: str) -> Server:
         if socket not in self._servers and len(self._servers) >= _SERVERS_LIMIT:
             self._servers.pop(next(iter(self._servers)))
         return self._servers.setdefault(socket, Server(socket, self._uid))

@@ -104,13 +104,23 @@ class Server:
             waiting[:0] = batch[len(screens) + 1 :]
         return shown
 
+    async def run(self, *commands: Sequence[str]) -> str:
+        """Carry out these commands, each a list of words; what they print. The first that fails ends it.
+
+        Words reach tmux as they are. What tmux itself expands (a start directory, a format) is up to the caller.
+        """
+        words: list[str] = []
+        for command in commands:
+            words += [*map(_escape, command), ";"]
+        return await self._ask(*words[:-1])
+
     async def _ask(self, *command: str, may_fail: bool = False) -> str:
         if time.monotonic() < self._silent_until:
             raise Unanswered(f"tmux server '{self.socket}' did not answer a moment ago")
         self._check_socket()
         try:
             async with asyncio.timeout(TIMEOUT):
-                code, output = await _run("tmux", "-u", "-S", self.socket, *command)
+                code, output = await run("tmux", "-u", "-S", self.socket, *command)
         except TimeoutError as exc:
             self._silent_until = time.monotonic() + SILENCE
             message = f"tmux server '{self.socket}' did not answer within {TIMEOUT:g} s"
@@ -129,6 +139,11 @@ class Server:
             raise Unanswered(f"there is no tmux socket '{self.socket}'") from exc
         if not stat.S_ISSOCK(status.st_mode) or status.st_uid != self._uid:
             raise Unanswered(f"'{self.socket}' is not a socket of user {self._uid}")
+
+
+def _escape(word: str) -> str:
+    """A semicolon at the end of a word would end the command (see tmux(1), PARSING SYNTAX)."""
+    return f"{word[:-1]}\\;" if word.endswith(";") else word
 
 
 def _capture(panes: Sequence[str], token: str) -> list[str]:
@@ -150,12 +165,12 @@ def split_screens(text: str, token: str) -> dict[str, str]:
     return screens
 
 
-async def _run(*command: str) -> tuple[int, str]:
+async def run(*command: str, environ: Mapping[str, str] | None = None) -> tuple[int, str]:
     """Exit status and output. Cancelled, or given too much, it kills the process.
 
     Not asyncio's own subprocesses: those leave a pipe open whose process was killed while it wrote.
     """
-    process = _start(command)
+    process = _start(command, environ or {})
     assert process.stdout is not None
     pidfd = os.pidfd_open(process.pid)
     try:
@@ -173,9 +188,9 @@ async def _run(*command: str) -> tuple[int, str]:
         process.wait()
 
 
-def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    """A clean environment: nothing of ours is a tmux client's business."""
-    environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
+def _start(command: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """A clean environment, unless one is given: nothing of ours is a tmux client's business."""
+    environ = environ or {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
     null, pipe = subprocess.DEVNULL, subprocess.PIPE
     return subprocess.Popen(
         command,
