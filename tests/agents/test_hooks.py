@@ -266,3 +266,15 @@ def test_no_payload_breaks_an_adapter(agent: Agent, data: object) -> None:
 def test_no_screen_or_transcript_breaks_an_adapter(agent: Agent, lines: list[str]) -> None:
     ADAPTERS[agent].screen("\n".join(lines))
     ADAPTERS[agent].records(lines)
+
+
+@pytest.mark.parametrize("odd", ["/a\0b", "/a\ud800", "/" + "a" * 4096])
+def test_ids_and_paths_that_no_message_can_hold_are_refused(odd: str) -> None:
+    for key in ("cwd", "transcript_path", "session_id", "agent_id", "turn_id"):
+        with pytest.raises(ValueError, match="is too long, or no text"):
+            spoken(Agent.CODEX, "Stop", **{key: odd})
+
+
+def test_half_a_character_in_a_title_costs_the_title_only() -> None:
+    said = AgentEvent(EventKind.SETTLED, NOW, title="release \ud83d", detail="\0")
+    assert said == AgentEvent(EventKind.SETTLED, NOW)

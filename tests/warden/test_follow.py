@@ -15,6 +15,7 @@ from musterd.core.event import EventKind
 from musterd.core.evidence import NativeState, Transcript, Unknown
 from musterd.core.session import Source
 from musterd.ports import Gone, Said
+from musterd.warden.follower import resolve
 
 
 async def test_the_end_is_told_once(tmp_path: Path) -> None:
@@ -207,3 +208,10 @@ async def test_an_adapter_that_stumbles_makes_the_transcript_incomplete(tmp_path
         transcript = (await here.look(session)).transcript
         assert isinstance(transcript, Transcript)
         assert not transcript.is_complete
+
+
+def test_a_file_whose_name_is_no_text_is_no_transcript(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"session-\xff-1.jsonl")).touch()
+    assert resolve(f"{tmp_path}/session-*-1.jsonl") is None
+    (tmp_path / "session-x-1.jsonl").touch()
+    assert resolve(f"{tmp_path}/session-*-1.jsonl") == f"{tmp_path}/session-x-1.jsonl"

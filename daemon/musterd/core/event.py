@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+MAX_TEXT = 4096  # bytes of an id or a path: no more than a caller may say
+
 
 class EventKind(StrEnum):
     SESSION_START = "session-start"
@@ -23,7 +25,10 @@ class EventKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AgentEvent:
-    """One utterance. `at` is realtime µs: the agent's own stamp where it gives one, else its arrival."""
+    """One utterance. `at` is realtime µs: the agent's own stamp where it gives one, else its arrival.
+
+    ValueError if an id or a path is none: JSON can hold what neither a file name nor a bus message can.
+    """
 
     kind: EventKind
     at: int
@@ -36,3 +41,18 @@ class AgentEvent:
     title: str = ""
     version: str = ""
     detail: str = ""  # one word for the log: the tool, the reason
+
+    def __post_init__(self) -> None:
+        for name in ("agent_session_id", "subagent", "turn_id", "transcript", "cwd"):
+            if not _is_text(getattr(self, name)):
+                raise ValueError(f"the {name.replace('_', ' ')} is too long, or no text")
+        for name in ("title", "version", "detail"):  # an agent may have cut a character in two
+            if not _is_text(getattr(self, name)):
+                object.__setattr__(self, name, "")
+
+
+def _is_text(text: str) -> bool:
+    try:
+        return len(text.encode()) <= MAX_TEXT and "\0" not in text
+    except UnicodeEncodeError:
+        return False

@@ -249,10 +249,10 @@ def _is_mere_work(event: AgentEvent, other: AgentEvent) -> bool:
 
 
 def resolve(place: str) -> str | None:
-    """The one file that fits; None if there is none (yet), or several."""
+    """The one file that fits (its name is UTF-8); None if there is none (yet), or several."""
     if os.path.lexists(place) or not glob.has_magic(place):
         return place
-    fitting = glob.glob(place)
+    fitting = [path for path in glob.glob(place) if path.encode(errors="replace").decode() == path]
     return fitting[0] if len(fitting) == 1 else None
 
 
