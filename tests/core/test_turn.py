@@ -160,3 +160,31 @@ def test_settled_means_that_no_start_of_work_is_as_late(events: list[AgentEvent]
         turn = fold(turn, said)
     starts = [e.at for e in events if e.kind in (K.TURN_START, K.WORK)]
     assert not turn.is_settled or turn.settled > max(starts, default=0)
+
+
+# Those of one process for each hook call come in any order; two within one microsecond do not come at all.
+ANY = st.lists(
+    st.builds(AgentEvent, st.sampled_from(K), st.integers(min_value=1, max_value=50)),
+    max_size=20,
+    unique_by=lambda e: e.at,
+)
+
+
+@given(ANY.flatmap(lambda events: st.tuples(st.just(events), st.permutations(events))))
+def test_order_of_arrival_does_not_matter_to_what_keeps_it(
+    orders: tuple[list[AgentEvent], list[AgentEvent]],
+) -> None:
+    def folded(order: list[AgentEvent]) -> tuple[int, int, bool]:
+        turn = Turn()
+        for said in order:
+            turn = fold(turn, said)
+        return turn.waiting, turn.recovering, turn.is_settled
+
+    events, arrived = orders
+    assert folded(arrived) == folded(sorted(events, key=lambda e: e.at))
+
+
+def test_subagent_that_is_told_of_after_the_end_of_the_turn_is_none() -> None:
+    assert (
+        told(fresh(), event(K.SETTLED, 5), event(K.SUBAGENT_START, 3, subagent="a")).turn.subagents == set()
+    )

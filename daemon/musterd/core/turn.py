@@ -13,7 +13,9 @@ class Turn:
     ended: int = 0  # the latest end of a turn, proof or not
     settled: int = 0  # the latest positive end of a turn
     waiting: int = 0  # a human was asked, and has not answered since
+    answered: int = 0  # the latest answer of the human
     recovering: int = 0  # a compaction, back-off or retry began, and has not ended since
+    recovered: int = 0  # the latest end of one
     first: int = 0  # the earliest start of work that was seen
     heard: int = 0  # the latest word of any kind
     turn_id: str = ""  # of the turn that started last, where the agent numbers them
@@ -76,7 +78,13 @@ def _is_of_an_earlier_turn(turn: Turn, event: AgentEvent) -> bool:
 
 
 def _waiting(turn: Turn, event: AgentEvent) -> Turn:
+    if event.at < max(turn.answered, turn.started, turn.ended, turn.settled):
+        return turn  # answered since: the question is told late
     return replace(turn, waiting=max(turn.waiting, event.at))
+
+
+def _answer(turn: Turn, event: AgentEvent) -> Turn:
+    return replace(_answered(turn, event), answered=max(turn.answered, event.at))
 
 
 def _answered(turn: Turn, event: AgentEvent) -> Turn:
@@ -84,6 +92,8 @@ def _answered(turn: Turn, event: AgentEvent) -> Turn:
 
 
 def _subagent_start(turn: Turn, event: AgentEvent) -> Turn:
+    if event.at < turn.settled:
+        return turn
     return replace(turn, subagents=turn.subagents | {event.subagent})
 
 
@@ -92,7 +102,13 @@ def _subagent_end(turn: Turn, event: AgentEvent) -> Turn:
 
 
 def _recovering(turn: Turn, event: AgentEvent) -> Turn:
+    if event.at < max(turn.recovered, turn.settled):
+        return turn
     return replace(turn, recovering=max(turn.recovering, event.at))
+
+
+def _recovery_end(turn: Turn, event: AgentEvent) -> Turn:
+    return replace(_recovered(turn, event), recovered=max(turn.recovered, event.at))
 
 
 def _recovered(turn: Turn, event: AgentEvent) -> Turn:
@@ -105,9 +121,9 @@ _CHANGES = {
     EventKind.TURN_END: _turn_end,
     EventKind.SETTLED: _settled,
     EventKind.WAITING: _waiting,
-    EventKind.ANSWERED: _answered,
+    EventKind.ANSWERED: _answer,
     EventKind.SUBAGENT_START: _subagent_start,
     EventKind.SUBAGENT_END: _subagent_end,
     EventKind.RECOVERY_START: _recovering,
-    EventKind.RECOVERY_END: _recovered,
+    EventKind.RECOVERY_END: _recovery_end,
 }
