@@ -107,11 +107,11 @@ class Server:
     async def run(self, *commands: Sequence[str]) -> str:
         """Carry out these commands, each a list of words; what they print. The first that fails ends it.
 
-        Words reach tmux as they are. What tmux itself expands (a start directory, a format) is up to the caller.
+        Words reach tmux as they are. What it expands itself (directories, formats) is up to the caller.
         """
         words: list[str] = []
         for command in commands:
-            words += [*map(_escape, command), ";"]
+            words += [*map(escape, command), ";"]
         return await self._ask(*words[:-1])
 
     async def _ask(self, *command: str, may_fail: bool = False) -> str:
@@ -141,7 +141,7 @@ class Server:
             raise Unanswered(f"'{self.socket}' is not a socket of user {self._uid}")
 
 
-def _escape(word: str) -> str:
+def escape(word: str) -> str:
     """A semicolon at the end of a word would end the command (see tmux(1), PARSING SYNTAX)."""
     return f"{word[:-1]}\\;" if word.endswith(";") else word
 

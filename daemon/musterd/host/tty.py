@@ -1,6 +1,7 @@
 """Terminals by their device: which one a process has, and when somebody last typed into it."""
 
 import os
+import termios
 
 from musterd.core.units import USEC_PER_SEC
 
@@ -34,3 +35,23 @@ def last_input(path: str) -> int:
     terminal), and not by output. It stays behind by up to `GRANULARITY`.
     """
     return os.stat(path).st_atime_ns // 1000 + GRANULARITY
+
+
+def is_line_edited(path: str) -> bool:
+    """Whether its program edits lines itself, as a shell does only while it is at its prompt. OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        return not termios.tcgetattr(fd)[3] & termios.ICANON
+    except termios.error as exc:
+        raise OSError(*exc.args) from exc
+    finally:
+        os.close(fd)
+
+
+def foreground(pid: int) -> int:
+    """The process group in front on the terminal of a process, field 8 of proc_pid_stat(5); 0 if untold."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stat:
+            return max(int(stat.read().rpartition(b")")[2].split()[5]), 0)
+    except (OSError, ValueError, IndexError):
+        return 0

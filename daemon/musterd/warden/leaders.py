@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 
-from musterd.agents.base import Adapter, ProcessFacts
+from musterd.agents.base import Adapter, ProcessFacts, Role
 from musterd.core.errors import AccessDenied, Failed, NoSuchSession
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.host.locks import locked_files, open_files
@@ -15,7 +15,7 @@ from musterd.host.table import Table
 from musterd.host.terminal import Terminals
 from musterd.ports import Leader
 from musterd.warden.follower import resolve
-from musterd.warden.recognise import Found, Recogniser
+from musterd.warden.recognise import SESSION_MARK, Found, Recogniser
 
 _FRESH = 10.0  # seconds for which what a leader told of itself is not asked again
 
@@ -96,8 +96,21 @@ class Leaders:
                 version=self._recogniser.version(adapter, facts),
                 terminal=await self._terminals.locate(facts, ancestors),
                 agent_session_id=open_session(adapter, facts.pid),
+                mark=self._mark_of(facts, table),
             )
             return replace(leader, transcript=self._transcript_of(leader, adapter))
+
+    def _mark_of(self, facts: ProcessFacts, table: Table) -> str:
+        """Whom it was started to bring back. An agent within that one has inherited the mark."""
+        mark = facts.environ.get(SESSION_MARK, "")
+        for row in list(table.ancestors(facts.pid))[1:] if mark else ():
+            around = self._recogniser.facts.get(row)
+            if around is None or around.environ.get(SESSION_MARK) != mark:
+                break
+            _, role = self._recogniser.role(row, table) or (None, None)
+            if role is Role.LEADER:
+                return ""
+        return mark
 
     async def _settled(self, found: Found) -> ProcessFacts:
         """A program that is started this very moment has no arguments yet."""

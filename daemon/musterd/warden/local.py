@@ -23,6 +23,7 @@ from musterd.warden.follower import Follower
 from musterd.warden.leaders import Leaders, lineage_table, open_session, ref_of
 from musterd.warden.look import Tree, digest, missing, observation, trees_of
 from musterd.warden.recognise import Found, Recogniser
+from musterd.warden.revive import Revivals
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class LocalWarden:
         self._files = Files()
         self._followers: dict[SessionId, Follower] = {}
         self._announced: set[tuple[int, int]] = set()  # pid and start of leaders that were told of
+        self._revivals = Revivals(uid, self.sweep)
         self._sweeping = asyncio.Lock()
         self._events: asyncio.Queue[WardenEvent | None] = asyncio.Queue()
         self._timers: dict[SessionId, asyncio.TimerHandle] = {}
@@ -68,6 +70,7 @@ class LocalWarden:
             await self._discovery.close()
         self._reading.cancel()
         await asyncio.wait([self._reading])
+        await self._revivals.close()
         for session_id in list(self._followers):
             self.unwatch(session_id)
         self._files.close()
@@ -119,6 +122,8 @@ class LocalWarden:
         follower = Follower(session, adapter, facts, self._home, exit_watch, self._files, self._mark)
         launcher = self._recogniser.launcher(row, adapter, table)
         follower.launcher = ref_of(launcher) if launcher else None
+        started = self._recogniser.facts.get(launcher) if launcher else None
+        self._revivals.remember(session.id, started or facts)
         return follower
 
     def unwatch(self, session_id: SessionId) -> None:
@@ -203,6 +208,12 @@ class LocalWarden:
 
     async def _trees(self, followers: Sequence[Follower]) -> Mapping[SessionId, Tree]:
         return trees_of(await self._pass(), self._recogniser, followers)
+
+    # Bringing back
+
+    async def resume(self, session: Session) -> None:
+        usual = self._recogniser.adapter(session.agent).resume_command(session)
+        await self._revivals.resume(session, usual[0] if usual else "")
 
     # Looking for new ones
 

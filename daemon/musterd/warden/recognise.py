@@ -10,7 +10,7 @@ from musterd.host.process import Stat
 from musterd.host.table import FactsCache, Table
 from musterd.host.transcript import Unreadable, read_text
 
-SESSION_MARK = "MUSTERD_SESSION"  # in the environment of what `musterctl run` starts: the session's id
+SESSION_MARK = "MUSTERD_SESSION"  # in the environment of what brings a session back: its id
 _ENVIRON = ("TMUX", "TMUX_PANE")
 
 _PACKAGE_LIMIT = 256 * 1024  # bytes of a package file in which the version must stand

@@ -1,0 +1,85 @@
+"""Whether a shell waits at an empty prompt in a pane, for something to be typed."""
+
+import asyncio
+import unicodedata
+
+from musterd.agents import image
+from musterd.agents.base import ProcessFacts
+from musterd.host.panes import Panes, Place
+from musterd.host.process import read_facts
+from musterd.host.tty import foreground, is_line_edited
+
+# Whoever resumed it may have typed that into the very pane: its shell has its prompt again in a moment.
+PROMPT_WAIT, PROMPT_PAUSE = 2.0, 0.05  # seconds
+
+_EDITING, _PLAIN = frozenset(("bash", "zsh", "fish")), frozenset(("dash", "ash", "busybox", "ksh", "mksh"))
+_PROMPT_ENDS = "$%#>❯➜»›λ"  # noqa: RUF001 - the characters that prompts end with
+_GAP = 4  # blanks between the cursor and a prompt on the right
+
+
+async def waiting_shell(panes: Panes, pane: str) -> ProcessFacts | None:
+    """The shell in front, once it is at its prompt; None if that is not so, or something is typed there."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PROMPT_WAIT
+    while place := await panes.place(pane):
+        front = _front(place)
+        if front is None or not place.takes_keys or not (is_shell(front) or _is_asking(front)):
+            return None
+        if is_shell(front) and await _is_at_prompt(panes, place, front):
+            return front
+        if loop.time() > deadline:
+            return None
+        await asyncio.sleep(PROMPT_PAUSE)
+    return None
+
+
+def _front(place: Place) -> ProcessFacts | None:
+    group = foreground(place.pid)
+    try:
+        return read_facts(group) if group else None
+    except ProcessLookupError:
+        return None
+
+
+def is_shell(facts: ProcessFacts) -> bool:
+    """An interactive one: it was given neither a script nor a command."""
+    options = facts.argv[1:]
+    is_plain = all(word.startswith("-") for word in options)
+    has_command = any("c" in word for word in options if not word.startswith("--"))
+    return image.name(facts.executable) in _EDITING | _PLAIN and is_plain and not has_command
+
+
+def _is_asking(facts: ProcessFacts) -> bool:
+    """A `musterctl resume` at the same terminal, which leaves as soon as we are at it."""
+    names = [image.name(word) for word in facts.argv[:3]]
+    return "resume" in facts.argv and ("musterctl" in names or "musterd.ctl" in names)
+
+
+async def _is_at_prompt(panes: Panes, place: Place, shell: ProcessFacts) -> bool:
+    """The line ends with a prompt, and the shell is about to edit it: it runs none of its own commands."""
+    try:
+        if image.name(shell.executable) in _EDITING and not is_line_edited(place.tty):
+            return False
+    except OSError:
+        return False
+    line = await panes.line(place.pane, place.row)
+    return is_empty_prompt(line, place.column) and await panes.place(place.pane) == place
+
+
+def is_empty_prompt(line: str, column: int) -> bool:
+    """Whether a line shows a prompt with the cursor right behind it. On the far right may be another one."""
+    left, right = _split(line, column)
+    if right.strip() and not right.startswith(" " * _GAP):
+        return False
+    prompt = left.removesuffix(" ")
+    return bool(prompt) and prompt[-1] in _PROMPT_ENDS
+
+
+def _split(line: str, column: int) -> tuple[str, str]:
+    """What stands before and behind a column of the screen, where wide characters have two."""
+    at = 0
+    for index, char in enumerate(line):
+        if at >= column:
+            return line[:index], line[index:]
+        at += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+    return line.ljust(len(line) + column - at), ""
