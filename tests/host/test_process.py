@@ -22,6 +22,7 @@ from musterd.host.process import (
     read_facts,
     read_stat,
 )
+from musterd.host.table import Table
 
 
 @pytest.fixture
@@ -88,6 +89,22 @@ def test_a_pid_that_ended_between_two_calls_is_gone(programs: Programs) -> None:
 def test_what_is_no_pid_is_no_process(pid: int) -> None:
     with pytest.raises(ProcessLookupError):
         HeldProcess(pid)
+
+
+def test_a_process_that_proc_hides_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with hidepid=1: processes of others are listed, and nothing of them can be opened."""
+    open_file = os.open
+
+    def refuse(path: str, flags: int) -> int:
+        if path == "/proc/1/stat":
+            raise PermissionError(1, "Operation not permitted")
+        return open_file(path, flags)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(ProcessLookupError):
+        read_stat(1)
+    assert os.getpid() in (rows := Table.read().rows)
+    assert 1 not in rows
 
 
 def test_a_zombie_has_ended() -> None:

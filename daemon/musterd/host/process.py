@@ -68,10 +68,10 @@ def parse_stat(data: bytes, owner: int = -1) -> Stat:
 
 
 def read_stat(pid: int | str) -> Stat:
-    """ProcessLookupError if there is no such process (any more)."""
+    """ProcessLookupError if there is no such process (any more), or /proc hides it (hidepid, proc(5))."""
     try:
         fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError as exc:
+    except (FileNotFoundError, PermissionError) as exc:
         raise ProcessLookupError(f"no process {pid}") from exc
     try:
         return parse_stat(os.read(fd, 4096), os.fstat(fd).st_uid)
