@@ -151,6 +151,8 @@ def test_codex_with_two_threads_stands_for_none() -> None:
         (["node", "/usr/bin/typescript-language-server", "--stdio"], True),
         (["node", "build.js", "one", "two", "three", "mcp-server-git"], False),
         (["node", "/srv/mcp/run-tests.js"], False),
+        (["node", "tests/build-mcp.js"], False),
+        (["python3", "-m", "pytest", "tests/test_mcp.py"], False),
         (["bash", "-c", "sleep 9; echo mcp-server-git"], False),
         (["sleep", "9"], False),
     ],
