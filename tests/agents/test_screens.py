@@ -36,3 +36,13 @@ def test_question_is_a_dialog(captured: Captured, stage: str) -> None:
 def test_pi_puts_queued_text_back_into_the_composer() -> None:
     pi = Captured("pi")
     assert pi.adapter.screen(pi.screen("interrupted-queued")).has_draft
+
+
+@pytest.mark.parametrize(
+    ("captured", "composer"), [(Captured("codex"), "\n\u203a"), (Captured("gemini"), "\n *")], ids=str
+)
+def test_draft_may_begin_with_an_empty_line(captured: Captured, composer: str) -> None:
+    before, _, after = captured.screen("idle").rpartition(composer)
+    _, _, after = after.partition("\n")
+    screen = f"{before}{composer}\n   the second line\n{after}"
+    assert captured.adapter.screen(screen) == ScreenReading(False, has_draft=True)

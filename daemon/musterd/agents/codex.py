@@ -61,7 +61,8 @@ _THREAD = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _LOCK = re.compile(rf"/thread-writer-locks/{_THREAD}\.lock$")
 _ROLLOUT = re.compile(rf"/sessions/.*/rollout-.*-{_THREAD}\.jsonl$")
 
-_PROMPT = "\u203a"  # an angle quotation mark
+# Behind an angle quotation mark, down to a blank line: the first line of a draft may be empty.
+_COMPOSER = re.compile(r"^\u203a(.*(?:\n.*\S.*)*)$", re.MULTILINE)
 _PLACEHOLDERS = ("Ask Codex to do anything", "Ask a follow-up question")
 _DIALOG = re.compile(
     r"^ *(?:Press enter to (?:confirm|continue)|Trust this folder\?|Hooks need review)", re.MULTILINE
@@ -135,9 +136,9 @@ class Codex(Adapter):
         return ""
 
     def screen(self, text: str) -> ScreenReading:
-        prompts = [line[1:].strip() for line in text.splitlines() if line.startswith(_PROMPT)]
+        composers = [found.group(1).strip() for found in _COMPOSER.finditer(text)]
         has_dialog = bool(_DIALOG.search(text))
-        has_draft = not has_dialog and bool(prompts and prompts[-1]) and prompts[-1] not in _PLACEHOLDERS
+        has_draft = not has_dialog and bool(composers and composers[-1] not in ("", *_PLACEHOLDERS))
         return ScreenReading(has_dialog, has_draft)
 
     def resume_command(self, session: Session) -> tuple[str, ...]:

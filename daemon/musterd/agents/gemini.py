@@ -31,7 +31,7 @@ _HOOKS = {
 }
 
 _DIALOG = re.compile(r"^[│ ]*● 1\. ", re.MULTILINE)
-_COMPOSER = re.compile(r"^ [>*!] +(.*)$")
+_COMPOSER = re.compile(r"^ [>*!](| .*)((?:\n.*\S.*)*)$", re.MULTILINE)  # down to a blank line
 
 
 class Gemini(Adapter):
@@ -90,9 +90,9 @@ class Gemini(Adapter):
         """The composer is below the last rule; what stands above it looks the same, but was sent."""
         if _DIALOG.search(text):
             return ScreenReading(has_dialog=True, has_draft=False)
-        below = text.rpartition("\n──────")[2].splitlines()
-        composers = [found.group(1) for line in below if (found := _COMPOSER.match(line))]
-        typed = composers[-1].strip() if composers else ""
+        below = text.rpartition("\n──────")[2]
+        composers = ["".join(found.groups()).strip() for found in _COMPOSER.finditer(below)]
+        typed = composers[-1] if composers else ""
         return ScreenReading(False, has_draft=bool(typed) and not typed.startswith("Type your message"))
 
     def resume_command(self, session: Session) -> tuple[str, ...]:
