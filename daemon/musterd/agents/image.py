@@ -8,8 +8,8 @@ from .base import ProcessFacts
 _RUNTIMES = ("node", "nodejs", "bun")
 
 # Programs that sit beside an agent whether it works or not: MCP servers (by the names of their packages) and
-# language servers. The name of a script says nothing: `test_mcp.py` is work. A helper that uses the CPU keeps
-# its session all the same.
+# language servers. The name of a script says nothing: `test_mcp.py` is work. A helper that uses the CPU
+# keeps its session all the same.
 _MCP = re.compile(
     r"(?:^|[/@])(?:@modelcontextprotocol/server-|mcp-server-|server-mcp-)|[-_]mcp(?:-server)?(?:@|$)"
 )
