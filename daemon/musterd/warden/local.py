@@ -6,22 +6,23 @@ import os
 import pwd
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import replace
 
 from musterd.agents.base import Adapter
 from musterd.core.errors import AccessDenied, Failed, NoSuchSession
-from musterd.core.evidence import Observation, Screen, Unknown, Usage
+from musterd.core.evidence import Observation, Usage
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.host.files import Files
 from musterd.host.locks import lock_holders
 from musterd.host.table import Table
-from musterd.host.terminal import Terminals, View
+from musterd.host.terminal import Terminals
 from musterd.host.watch import ExitWatch
-from musterd.ports import Appeared, Clock, Gone, Leader, WardenEvent
+from musterd.ports import Appeared, Clock, Ending, Gone, Leader, Leftover, WardenEvent
 from musterd.warden.discovery import Discovery
+from musterd.warden.ending import Ends
 from musterd.warden.follower import Follower
 from musterd.warden.leaders import Leaders, lineage_table, open_session, ref_of
-from musterd.warden.look import Tree, digest, missing, observation, trees_of
+from musterd.warden.look import Tree, missing, observation, trees_of, with_screen
+from musterd.warden.notice import Notices
 from musterd.warden.recognise import Found, Recogniser
 from musterd.warden.revive import Revivals
 
@@ -57,6 +58,7 @@ class LocalWarden:
         self._followers: dict[SessionId, Follower] = {}
         self._announced: set[tuple[int, int]] = set()  # pid and start of leaders that were told of
         self._revivals = Revivals(uid, self.sweep)
+        self._ends = Ends(self._recogniser, self._followers, Notices(uid), self._pass, self.observe)
         self._sweeping = asyncio.Lock()
         self._events: asyncio.Queue[WardenEvent | None] = asyncio.Queue()
         self._timers: dict[SessionId, asyncio.TimerHandle] = {}
@@ -196,7 +198,7 @@ class LocalWarden:
         seen = dict(looks)
         for follower in followers:
             session = follower.session
-            seen[session.id] = _add_screen(follower, looks[session.id], views.get(session.terminal))
+            seen[session.id] = with_screen(follower, looks[session.id], views.get(session.terminal))
         return seen
 
     async def usage(self, sessions: Sequence[Session]) -> Mapping[SessionId, Usage]:
@@ -209,7 +211,19 @@ class LocalWarden:
     async def _trees(self, followers: Sequence[Follower]) -> Mapping[SessionId, Tree]:
         return trees_of(await self._pass(), self._recogniser, followers)
 
-    # Bringing back
+    # Ending and bringing back
+
+    async def end(self, session: Session, last_look: Observation | None) -> Ending:
+        await self.watch(session)
+        if follower := self._followers.get(session.id):
+            return await self._ends.end(follower, last_look)
+        raise NoSuchSession(f"The leader of '{session.id}' has ended.")
+
+    async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:
+        return await self._ends.leftovers(sessions)
+
+    async def end_leftovers(self, leftovers: Sequence[Leftover]) -> Ending:
+        return await self._ends.end_leftovers(leftovers)
 
     async def resume(self, session: Session) -> None:
         usual = self._recogniser.adapter(session.agent).resume_command(session)
@@ -284,16 +298,3 @@ def _home_of(uid: int) -> str:
         return pwd.getpwuid(uid).pw_dir
     except KeyError:
         return os.path.expanduser("~") if uid == os.getuid() else "/nonexistent"
-
-
-def _add_screen(follower: Follower, look: Observation, view: View | None) -> Observation:
-    if isinstance(look.identity, Unknown):
-        return look
-    if view is None:
-        terminal = follower.session.terminal
-        return replace(look, screen=Unknown(f"'{terminal}' is not a tmux pane") if terminal else None)
-    if isinstance(view.text, Unknown):
-        return replace(look, screen=view.text, presence=view.presence)
-    reading = follower.adapter.screen(view.text)
-    screen = Screen(digest(view.text, view.title), reading.has_dialog, reading.has_draft)
-    return replace(look, screen=screen, presence=view.presence)

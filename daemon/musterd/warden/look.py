@@ -2,12 +2,13 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from musterd.core.evidence import Child, Identity, Observation, Presence, Unknown, Usage
+from musterd.core.evidence import Child, Identity, Observation, Presence, Screen, Unknown, Usage
 from musterd.core.session import PidRef, SessionId
 from musterd.host.process import Stat, boot_id, usec_of_ticks
 from musterd.host.table import Table, usage_of
+from musterd.host.terminal import View
 from musterd.warden.follower import Follower
 from musterd.warden.recognise import SESSION_MARK, Recogniser
 
@@ -138,3 +139,16 @@ def digest(screen: str, title: str) -> str:
     """Of what a person would see. No cursor, no colours, no blanks at the ends: those move by themselves."""
     text = "\n".join(line.rstrip() for line in screen.rstrip().splitlines())
     return hashlib.blake2b(f"{title}\n{text}".encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def with_screen(follower: Follower, look: Observation, view: View | None) -> Observation:
+    if isinstance(look.identity, Unknown):
+        return look
+    if view is None:
+        terminal = follower.session.terminal
+        return replace(look, screen=Unknown(f"'{terminal}' is not a tmux pane") if terminal else None)
+    if isinstance(view.text, Unknown):
+        return replace(look, screen=view.text, presence=view.presence)
+    reading = follower.adapter.screen(view.text)
+    screen = Screen(digest(view.text, view.title), reading.has_dialog, reading.has_draft)
+    return replace(look, screen=screen, presence=view.presence)

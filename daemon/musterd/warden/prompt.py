@@ -1,6 +1,7 @@
 """Whether a shell waits at an empty prompt in a pane, for something to be typed."""
 
 import asyncio
+import shlex
 import unicodedata
 
 from musterd.agents import image
@@ -17,15 +18,20 @@ _PROMPT_ENDS = "$%#>❯➜»›λ"  # noqa: RUF001 - the characters that prompts
 _GAP = 4  # blanks between the cursor and a prompt on the right
 
 
-async def waiting_shell(panes: Panes, pane: str) -> ProcessFacts | None:
-    """The shell in front, once it is at its prompt; None if that is not so, or something is typed there."""
+def offer(session_id: str) -> str:
+    """What an end leaves typed at the prompt, for its user to confirm."""
+    return f"musterctl resume {shlex.quote(session_id)}"
+
+
+async def waiting_shell(panes: Panes, pane: str, typed: str = "") -> ProcessFacts | None:
+    """The shell in front, once it is at its prompt; None if it is not, or more than `typed` stands there."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PROMPT_WAIT
     while place := await panes.place(pane):
         front = _front(place)
         if front is None or not place.takes_keys or not (is_shell(front) or _is_asking(front)):
             return None
-        if is_shell(front) and await _is_at_prompt(panes, place, front):
+        if is_shell(front) and await _is_at_prompt(panes, place, front, typed):
             return front
         if loop.time() > deadline:
             return None
@@ -55,7 +61,7 @@ def _is_asking(facts: ProcessFacts) -> bool:
     return "resume" in facts.argv and ("musterctl" in names or "musterd.ctl" in names)
 
 
-async def _is_at_prompt(panes: Panes, place: Place, shell: ProcessFacts) -> bool:
+async def _is_at_prompt(panes: Panes, place: Place, shell: ProcessFacts, typed: str) -> bool:
     """The line ends with a prompt, and the shell is about to edit it: it runs none of its own commands."""
     try:
         if image.name(shell.executable) in _EDITING and not is_line_edited(place.tty):
@@ -63,15 +69,18 @@ async def _is_at_prompt(panes: Panes, place: Place, shell: ProcessFacts) -> bool
     except OSError:
         return False
     line = await panes.line(place.pane, place.row)
-    return is_empty_prompt(line, place.column) and await panes.place(place.pane) == place
+    return is_empty_prompt(line, place.column, typed) and await panes.place(place.pane) == place
 
 
-def is_empty_prompt(line: str, column: int) -> bool:
-    """Whether a line shows a prompt with the cursor right behind it. On the far right may be another one."""
+def is_empty_prompt(line: str, column: int, typed: str = "") -> bool:
+    """Whether a line shows a prompt with the cursor right behind it, or behind `typed`.
+
+    On the far right may be another prompt.
+    """
     left, right = _split(line, column)
     if right.strip() and not right.startswith(" " * _GAP):
         return False
-    prompt = left.removesuffix(" ")
+    prompt = left.removesuffix(typed).removesuffix(" ")
     return bool(prompt) and prompt[-1] in _PROMPT_ENDS
 
 

@@ -16,7 +16,7 @@ from musterd.host.panes import Panes, Place, default_socket
 from musterd.host.process import boot_id, read_environ, read_facts, read_stat
 from musterd.host.terminal import parse_terminal, tmux_terminal
 from musterd.host.tmux import Unanswered
-from musterd.warden.prompt import waiting_shell
+from musterd.warden.prompt import offer, waiting_shell
 from musterd.warden.recognise import SESSION_MARK
 
 logger = logging.getLogger(__name__)
@@ -173,7 +173,7 @@ class Revival:
 
     async def _type_in(self, panes: Panes, place: Place, path: str) -> bool:
         """Have a shell that waits at its prompt start it: a job of that shell, as it was before."""
-        shell = await waiting_shell(panes, place.pane)
+        shell = await waiting_shell(panes, place.pane, offer(self.session.id))
         line = self._line(shell, path) if shell else ""
         if line:
             await panes.type_line(place.pane, line)

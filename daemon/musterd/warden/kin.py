@@ -1,0 +1,173 @@
+"""Who belongs to a session: what may be ended with it, and what never is."""
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from musterd.agents.base import Adapter
+from musterd.core.session import PidRef, Session, SessionId
+from musterd.host.process import Stat, boot_id
+from musterd.host.table import Table
+from musterd.host.tty import tty_path
+from musterd.warden.follower import Follower
+from musterd.warden.look import Tree, trees_of
+from musterd.warden.recognise import SESSION_MARK, Recogniser
+
+# One serves all programs of its user, whoever happened to need it first (names as of comm, 15 characters).
+# Multiplexers hold terminals that people sit in.
+_SHARED = frozenset((
+    "tmux: server", "screen", "zellij", "dtach", "abduco", "systemd", "(sd-pam)", "dbus-daemon",
+    "dbus-broker", "dbus-broker-lau", "gpg-agent", "keyboxd", "dirmngr", "scdaemon", "ssh-agent",
+    "gnome-keyring-d", "adb", "watchman", "emacs",
+))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """By what the processes of a session are known when they have left its tree."""
+
+    marks: Collection[str]  # NAME=VALUE in the environment that they inherited
+    since: int  # its leader's start, ticks after boot
+    terminal: str = ""  # device of its terminal: what has another was started by a person there
+    scope: str = ""  # directory of its own cgroup
+    above: frozenset[tuple[int, int]] = frozenset()  # the leader's ancestors that have a terminal
+
+
+@dataclass(frozen=True, slots=True)
+class Kin:
+    """The processes of a session at one moment."""
+
+    rows: Sequence[Stat]  # that may be ended
+    foreign: Sequence[Stat]  # of another user: out of reach
+    nested: Sequence[Stat]  # leaders of other sessions, and ourselves
+    owns_scope: bool  # nobody else is in it
+
+
+@dataclass(slots=True)
+class Relations:
+    """One pass over /proc, seen from one session; `leader` is None for one that has ended."""
+
+    table: Table
+    recogniser: Recogniser
+    leader: PidRef | None = None
+    others: Sequence[Follower] = ()
+    around: frozenset[tuple[int, int]] = frozenset()  # leaders that it runs within, as an earlier pass found
+    _apart: set[int] = field(default_factory=set)  # what belongs to other sessions
+    _leaders: set[int] = field(default_factory=set)  # of other sessions
+    _unknown: list[tuple[Adapter, Stat]] = field(default_factory=list)  # leaders that nobody registered
+
+    def __post_init__(self) -> None:
+        mine = self.table.find(self.leader) if self.leader else None
+        # A session around ours is no obstacle: we are part of it, and it is no part of ours.
+        lineage = list(self.table.ancestors(mine.pid))[1:] if mine else ()
+        self.around |= {_key(row) for row in lineage}
+        trees = trees_of(self.table, self.recogniser, self.others)
+        for follower in self.others:
+            self._note(trees[follower.session.id])
+        known = {_key(mine)} if mine else set()
+        for found in self.recogniser.all(self.table):
+            if found.row.pid not in self._leaders and _key(found.row) not in known | self.around:
+                top = found.launcher or found.row
+                self._unknown.append((found.adapter, found.row))
+                self._note(Tree(found.row, [top, *self.table.descendants(top.pid)], ()))
+
+    def _note(self, tree: Tree) -> None:
+        if tree.leader and _key(tree.leader) not in self.around:
+            self._leaders.add(tree.leader.pid)
+            self._apart |= {row.pid for row in tree.rows}
+
+    def kin(self, roots: Iterable[int], traces: Traces, members: Collection[int] = ()) -> Kin:
+        """Everything below these roots, with these traces, or in its scope."""
+        found = {pid: row for pid in roots if (row := self.table.rows.get(pid)) and not row.has_ended}
+        below = self._below(found)
+        found |= below
+        inside = self._inside(members, traces)
+        found |= inside
+        found |= self._below(self._marked(traces) | inside, is_strict=True)
+        nested = [row for row in found.values() if row.pid in self._leaders or row.pid == os.getpid()]
+        mine = [row for row in found.values() if row.pid not in self._apart and row.pid != os.getpid()]
+        rows = [row for row in mine if self.recogniser.is_ours(row)]
+        alive = {pid for pid in members if (row := self.table.rows.get(pid)) and not row.has_ended}
+        return Kin(
+            rows=rows,
+            foreign=[row for row in mine if not self.recogniser.is_ours(row)],
+            nested=nested,
+            owns_scope=bool(members) and alive <= {row.pid for row in rows},
+        )
+
+    def _below(self, rows: Mapping[int, Stat], *, is_strict: bool = False) -> dict[int, Stat]:
+        """These and all below them that run; not what is below a shared program, or of other sessions."""
+        found: dict[int, Stat] = {}
+        queue = list(rows.values())
+        while queue:
+            row = queue.pop()
+            if row.pid in found or row.comm in _SHARED or (is_strict and row.pid in self._apart):
+                continue
+            found[row.pid] = row
+            queue += [self.table.rows[pid] for pid in self.table.children(row.pid)]
+        return {pid: row for pid, row in found.items() if not row.has_ended}
+
+    def _inside(self, members: Collection[int], traces: Traces) -> dict[int, Stat]:
+        """The members of its scope, unless the shell it was started from is one: then it is a user's."""
+        rows = {pid: row for pid in members if (row := self.table.rows.get(pid)) and not row.has_ended}
+        if any(_key(row) in traces.above for row in rows.values()):
+            return {}
+        return {pid: row for pid, row in rows.items() if row.comm not in _SHARED}
+
+    def _marked(self, traces: Traces) -> dict[int, Stat]:
+        names = {mark.partition("=")[0] for mark in traces.marks}
+        return {
+            row.pid: row
+            for row in self.table.rows.values()
+            if row.start_ticks >= traces.since
+            and not row.has_ended
+            and self.recogniser.is_ours(row)
+            and self._has_mark(row, names, traces.marks)
+            and self._has_left(row, traces)
+        }
+
+    def _has_mark(self, row: Stat, names: Collection[str], marks: Collection[str]) -> bool:
+        facts = self.recogniser.facts.get(row)
+        return facts is not None and any(
+            f"{name}={facts.environ[name]}" in marks for name in names if name in facts.environ
+        )
+
+    def _has_left(self, row: Stat, traces: Traces) -> bool:
+        """Not what people start in a terminal: it has the mark where the agent opened that terminal."""
+        if row.comm in _SHARED or (row.tty and tty_path(row.tty) != traces.terminal):
+            return False
+        return not any(_key(up) in traces.above for up in self.table.ancestors(row.pid))
+
+    def is_apart(self, row: Stat) -> bool:
+        return row.pid in self._apart
+
+    def is_undecided(self, row: Stat, session: Session) -> bool:
+        """Whether it may as well be of an agent that nobody registered yet."""
+        return any(
+            adapter.agent is session.agent and leader.start_ticks <= row.start_ticks
+            for adapter, leader in self._unknown
+        )
+
+
+def traces_of(session: Session, adapter: Adapter, terminal: str) -> Traces | None:
+    """Of a session that ended; None if nothing can be left: it was on another host, or boot."""
+    if session.leader is None or session.leader.boot_id != boot_id():
+        return None
+    marks = {f"{SESSION_MARK}={session.id}"}
+    for name in adapter.marks:
+        value = str(session.leader.pid) if name.endswith("PID") else session.agent_session_id
+        marks |= {f"{name}={value}"} if value else set()
+    return Traces(marks, session.leader.start_ticks, terminal)
+
+
+def above(table: Table, top: int) -> frozenset[tuple[int, int]]:
+    """What a leader was started from by hand: its ancestors that have a terminal. (1 adopts strays.)"""
+    return frozenset(_key(row) for row in table.ancestors(top) if row.pid not in (1, top) and row.tty)
+
+
+def _key(row: Stat) -> tuple[int, int]:
+    return row.pid, row.start_ticks
+
+
+def others_than(session_id: SessionId, followers: Mapping[SessionId, Follower]) -> list[Follower]:
+    return [follower for known, follower in followers.items() if known != session_id]

@@ -1,0 +1,261 @@
+"""The terminal that a session is ended in: it stays, and says what happened and how to resume."""
+
+import asyncio
+import logging
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from musterd.agents.base import Adapter
+from musterd.core.session import Session
+from musterd.host.panes import Panes, Place
+from musterd.host.process import read_stat
+from musterd.host.say import printable, say
+from musterd.host.table import Table
+from musterd.host.terminal import parse_terminal
+from musterd.host.tmux import Unanswered
+from musterd.host.tty import foreground, tty_path
+from musterd.ports import Ending
+from musterd.warden.follower import Follower
+from musterd.warden.prompt import offer, waiting_shell
+
+logger = logging.getLogger(__name__)
+
+NOTICE_PATIENCE = 5.0  # seconds for all that follows an end
+TYPING_PATIENCE = 4.0  # seconds for what is typed into an agent
+PROMPT_PATIENCE = 2.0  # seconds until a shell has its terminal back
+PAUSE = 0.05  # seconds between two looks at a terminal: nothing tells of its changes
+
+# Text that comes together with its Enter is taken for a paste by some agents: Enter is a new line then.
+PASTE_PAUSE = 0.3  # seconds
+
+# $1 the session, $2 musterctl, $3 its directory, $4 the text, $5 a bus that is not the usual: all are data.
+# A resume starts the agent in this pane, in place of this script; one that fails must be readable.
+_SCRIPT = """
+cd -- "$3" 2>/dev/null
+printf '%s\\n' "$4"
+while :; do
+    modes=$(stty -g) && stty raw -echo
+    key=$(dd bs=1 count=1 2>/dev/null)
+    stty "$modes"
+    [ "$key" = r ] || break
+    [ -z "$5" ] || export MUSTERD_BUS="$5"
+    "$2" resume "$1" && exit
+done
+exec "${SHELL:-/bin/sh}"
+"""
+_NAME = "musterd-notice"
+
+_WHY = {"reaped": "it was idle, and memory ran short", "terminated": "somebody ordered it"}
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """The pane of a session, when it was still there."""
+
+    panes: Panes
+    place: Place
+    uid: int
+    is_its_own: bool  # the agent is what tmux started in it: without it, the pane is empty
+    remain_on_exit: str = ""  # option of the pane, as it was
+
+
+class Notices:
+    """For one user's terminals. Whatever fails here is no failure of an end: it is logged."""
+
+    def __init__(self, uid: int) -> None:
+        self._uid = uid
+
+    async def device(self, terminal: str) -> str:
+        """The device of a session's terminal; "" if it cannot be told."""
+        known = parse_terminal(terminal)
+        if known is None:
+            return terminal if terminal.startswith("/dev/") else ""
+        try:
+            place = await Panes(known[0], self._uid).place(known[1])
+        except Unanswered:
+            return ""
+        return place.tty if place else ""
+
+    # Before
+
+    async def prepare(self, follower: Follower, table: Table) -> Seat | None:
+        """Make its pane stay when it ends; None if it is in no pane."""
+        known = parse_terminal(follower.session.terminal)
+        leader = table.find(follower.process)
+        if known is None or leader is None:
+            return None
+        panes = Panes(known[0], self._uid)
+        try:
+            place = await panes.place(known[1])
+            # Panes are numbered anew by each server: this must be the one that has its terminal.
+            if place is None or place.tty != tty_path(leader.tty):
+                return None
+            mine = {leader.pid, follower.launcher.pid if follower.launcher else leader.pid}
+            if place.pid not in mine:
+                return Seat(panes, place, self._uid, is_its_own=False)
+            before = await panes.run(["show-options", "-p", "-v", "-t", place.pane, "remain-on-exit"])
+            await panes.run(["set-option", "-p", "-t", place.pane, "remain-on-exit", "on"])
+            return Seat(panes, place, self._uid, is_its_own=True, remain_on_exit=before.strip())
+        except Unanswered as exc:
+            logger.debug("Session '%s' ends without a notice: %s", follower.session.id, exc)
+            return None
+
+    async def drop(self, seat: Seat | None) -> None:
+        """It did not end: its pane is as it was."""
+        if seat and seat.is_its_own:
+            try:
+                await seat.panes.run(_as_before(seat))
+            except Unanswered as exc:
+                logger.debug("Pane '%s' stays as it is: %s", seat.place.pane, exc)
+
+    async def type_keys(self, seat: Seat, follower: Follower, keys: Sequence[str]) -> bool:
+        """Type these into the agent itself, if its composer is empty; whether all were typed."""
+        try:
+            async with asyncio.timeout(TYPING_PATIENCE):
+                return await _type_keys(seat, follower, keys)
+        except (
+            Unanswered,
+            OSError,
+            TimeoutError,
+        ) as exc:  # the last is one of the second: said for the reader
+            logger.debug("Nothing is typed into pane '%s': %s", seat.place.pane, exc)
+            return False
+
+    # After
+
+    async def tell(self, seat: Seat | None, session: Session, ending: Ending) -> None:
+        """Say what happened, and offer the way back."""
+        if seat is None:
+            return
+        try:
+            async with asyncio.timeout(NOTICE_PATIENCE):
+                await (_tell_in_pane if seat.is_its_own else _tell_shell)(seat, session, ending)
+        except (Unanswered, OSError) as exc:
+            logger.debug("No notice in pane '%s': %s", seat.place.pane, exc)
+
+
+async def _type_keys(seat: Seat, follower: Follower, keys: Sequence[str]) -> bool:
+    pid, pane = follower.process.pid, seat.place.pane
+    place = await seat.panes.place(pane)
+    if place is None or not place.takes_keys or foreground(pid) != os.getpgid(pid):
+        return False
+    before = await _screen(seat)
+    if not is_composer_empty(follower.adapter, before):
+        return False
+    for text, key in zip(("", *keys), keys, strict=False):
+        if key == "Enter":
+            while shown(await _screen(seat), text) <= shown(before, text):  # noqa: ASYNC110 - nothing tells
+                await asyncio.sleep(PAUSE)
+            await asyncio.sleep(PASTE_PAUSE)
+        await seat.panes.run(["send-keys", "-t", pane, "--", key])
+    return True
+
+
+async def _screen(seat: Seat) -> str:
+    pane = seat.place.pane
+    return (await seat.panes.screens([pane])).get(pane, "")
+
+
+def is_composer_empty(adapter: Adapter, screen: str) -> bool:
+    reading = adapter.screen(screen)
+    return bool(screen.strip()) and not reading.has_dialog and not reading.has_draft
+
+
+def shown(screen: str, text: str) -> int:
+    """How many lines end with that text: in a composer, and in no menu that describes it."""
+    return sum(f" {line.strip()}".endswith(f" {text}") for line in screen.splitlines())
+
+
+async def _tell_in_pane(seat: Seat, session: Session, ending: Ending) -> None:
+    """In place of the agent: a small program that waits for a key."""
+    pane = seat.place.pane
+    while (place := await seat.panes.place(pane)) and not place.is_dead:
+        if place.pid != seat.place.pid or _is_running(place.pid):
+            return  # somebody else was faster, or what is left of it has the pane
+        await asyncio.sleep(PAUSE)
+    if place is None:
+        return
+    text = notice(session, ending, time.time())
+    words = (session.id, _musterctl(), session.cwd, text, os.environ.get("MUSTERD_BUS", ""))
+    command = ["respawn-pane", "-k", "-t", pane, "--", "/bin/sh", "-c", _SCRIPT, _NAME, *words]
+    await seat.panes.run(command, _as_before(seat))
+
+
+async def _tell_shell(seat: Seat, session: Session, ending: Ending) -> None:
+    """Above the prompt of the shell that it was started from; behind the prompt, the way back."""
+    loop, panes, pane = asyncio.get_running_loop(), seat.panes, seat.place.pane
+    deadline = loop.time() + PROMPT_PATIENCE
+    shell = await waiting_shell(panes, pane)
+    while shell is None and loop.time() < deadline:  # it is not in front yet
+        await asyncio.sleep(PAUSE)
+        shell = await waiting_shell(panes, pane)
+    place = await panes.place(pane)
+    if shell and place and place.tty == seat.place.tty:
+        say(place.tty, seat.uid, one_line(session, ending, time.time()))
+        if session.is_resumable:
+            await panes.run(["send-keys", "-t", pane, "-l", "--", offer(session.id)])
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return not read_stat(pid).has_ended
+    except (ProcessLookupError, ValueError):
+        return False
+
+
+def _as_before(seat: Seat) -> list[str]:
+    option = ["-t", seat.place.pane, "remain-on-exit"]
+    before = seat.remain_on_exit
+    return ["set-option", "-p", *option, before] if before else ["set-option", "-p", "-u", *option]
+
+
+def _musterctl() -> str:
+    """The one that belongs to us, if it is where ours are."""
+    path = os.path.join(os.path.dirname(sys.executable), "musterctl")
+    return path if os.access(path, os.X_OK) else "musterctl"
+
+
+# The words
+
+
+def notice(session: Session, ending: Ending, now: float) -> str:
+    facts = {
+        "session": " ".join(filter(None, (session.id, session.title))),
+        "when": time.strftime("%Y-%m-%d %H:%M", time.localtime(now)),
+        "why": _why(session),
+        "memory": f"{_size(ending)} given back",
+        "left": "; ".join(ending.left),
+    }
+    lines = [f"  {name:<10}{printable(text)}" for name, text in facts.items() if text]
+    key = (
+        "Press r to resume it, any other key for a shell."
+        if session.is_resumable
+        else "Press a key for a shell."
+    )
+    return "\n".join(
+        [
+            "",
+            f"musterd ended {session.agent} in this pane.",
+            "",
+            *lines,
+            "",
+            key if session.is_resumable else "Press a key for a shell.",
+        ]
+    )
+
+
+def one_line(session: Session, ending: Ending, now: float) -> str:
+    at = time.strftime("%H:%M", time.localtime(now))
+    way = f"; {offer(session.id)}" if session.is_resumable else ""
+    return f"musterd ended session {session.id} at {at}: {_why(session)}; {_size(ending)} given back{way}"
+
+
+def _why(session: Session) -> str:
+    return _WHY.get(session.ending, session.ending)
+
+
+def _size(ending: Ending) -> str:
+    return f"{ending.freed / 2**20:.0f} MiB"
