@@ -141,6 +141,9 @@ class Codex(Adapter):
         has_draft = not has_dialog and bool(composers and composers[-1] not in ("", *_PLACEHOLDERS))
         return ScreenReading(has_dialog, has_draft)
 
+    def quit_keys(self, session: Session) -> tuple[str, ...]:
+        return "/quit", "Enter"
+
     def resume_command(self, session: Session) -> tuple[str, ...]:
         return ("codex", "resume", session.agent_session_id) if session.agent_session_id else ()
 

@@ -3,7 +3,7 @@
 Runs under an interpreter that is called `codex` (see `StandIn`). Each line typed is a prompt:
 
     think N     silent for N seconds, then an answer        tool N      a shell tool that takes N seconds
-    ask         asks for a permission, until the next line   quit        ends as `/quit` does
+    ask         asks for a permission, until the next line   /quit       ends
 """
 
 import fcntl
@@ -86,7 +86,7 @@ def main() -> None:
     show(COMPOSER)
     rollout = None
     for line in sys.stdin:
-        if line.strip() == "quit":
+        if line.strip() in ("quit", "/quit"):
             return
         rollout = rollout or Rollout(home)
         take_turn(rollout, line.strip())
