@@ -67,9 +67,9 @@ def _turn_end(turn: Turn, event: AgentEvent) -> Turn:
 def _settled(turn: Turn, event: AgentEvent) -> Turn:
     if _is_of_an_earlier_turn(turn, event):
         return turn
+    # Subagents may go on in the background: only their own end ends them.
     ended = _recovered(_turn_end(turn, event), event)
-    subagents = turn.subagents if turn.settled > event.at else frozenset()
-    return replace(ended, settled=max(turn.settled, event.at), subagents=subagents)
+    return replace(ended, settled=max(turn.settled, event.at))
 
 
 def _is_of_an_earlier_turn(turn: Turn, event: AgentEvent) -> bool:
