@@ -14,6 +14,7 @@ from musterd.core.session import Agent, Session
 from . import image
 from .base import Adapter, Json, ProcessFacts, Records, Role, ScreenReading
 from .fields import integer, ordered, package_version, parse, table, tables, title_of, usec, word
+from .flags import Flags
 
 PACKAGE = "@anthropic-ai/claude-code"
 
@@ -46,6 +47,14 @@ _NO_SESSION = frozenset(
 _INTERRUPTED = "[Request interrupted by user"
 _DIALOG = re.compile(r"^[│ ]*\u276f 1\. ", re.MULTILINE)
 _COMPOSER = re.compile(r"^[│ ]*[>\u276f][ \u00a0]+(.*?)[│ ]*$")
+
+
+_FLAGS = Flags(
+    plain=("--dangerously-skip-permissions", "--ide", "--strict-mcp-config", "--verbose"),
+    valued=("--agent", "--fallback-model", "--model", "--permission-mode", "--plugin-dir", "--settings"),
+    listed=("--add-dir", "--mcp-config"),
+    dropped=("--append-system-prompt", "--name", "-n", "--resume", "-r", "--session-id", "--system-prompt"),
+)
 
 
 class Claude(Adapter):
@@ -126,7 +135,9 @@ class Claude(Adapter):
         return ScreenReading(has_dialog=False, has_draft=bool(composers and composers[-1].strip()))
 
     def resume_command(self, session: Session) -> tuple[str, ...]:
-        return ("claude", "--resume", session.agent_session_id) if session.agent_session_id else ()
+        if not session.agent_session_id:
+            return ()
+        return ("claude", "--resume", session.agent_session_id, *_FLAGS.kept(session.command))
 
 
 def _pending(payload: Json) -> tuple[str, ...]:

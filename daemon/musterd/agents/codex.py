@@ -15,6 +15,7 @@ from musterd.core.session import Agent, Session
 from . import image
 from .base import Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
 from .fields import ordered, package_version, parse, table, usec, word
+from .flags import Flags
 
 PACKAGE = "@openai/codex"
 
@@ -67,6 +68,20 @@ _PLACEHOLDERS = ("Ask Codex to do anything", "Ask a follow-up question")
 _DIALOG = re.compile(
     r"^ *(?:Press enter to (?:confirm|continue)|Trust this folder\?|Hooks need review)", re.MULTILINE
 )
+
+
+# Not --cd: a path that is relative to where it was started is none where it works.
+_FLAGS = Flags(
+    plain=(
+        "--approve-for-me", "--dangerously-bypass-approvals-and-sandbox", "--dangerously-bypass-hook-trust",
+        "--no-alt-screen", "--no-daemon", "--oss", "--search", "--strict-config",
+    ),
+    valued=(
+        "--add-dir", "--ask-for-approval", "-a", "--config", "-c", "--disable", "--enable",
+        "--local-provider", "--model", "-m", "--profile", "-p", "--sandbox", "-s",
+    ),
+    dropped=("--cd", "-C", "--image", "-i", "--remote", "--remote-auth-token-env"),
+)  # fmt: skip
 
 
 class Codex(Adapter):
@@ -145,7 +160,9 @@ class Codex(Adapter):
         return "/quit", "Enter"
 
     def resume_command(self, session: Session) -> tuple[str, ...]:
-        return ("codex", "resume", session.agent_session_id) if session.agent_session_id else ()
+        if not session.agent_session_id:
+            return ()
+        return ("codex", "resume", session.agent_session_id, *_FLAGS.kept(session.command))
 
 
 def _record(record: Json) -> AgentEvent | None:

@@ -14,6 +14,7 @@ from musterd.core.session import Agent, Session
 from . import image
 from .base import Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
 from .fields import ordered, package_version, parse, table, tables, usec, word
+from .flags import Flags
 
 PACKAGE = "@google/gemini-cli"
 
@@ -32,6 +33,18 @@ _HOOKS = {
 
 _DIALOG = re.compile(r"^[│ ]*● 1\. ", re.MULTILINE)
 _COMPOSER = re.compile(r"^ [>*!](| .*)((?:\n.*\S.*)*)$", re.MULTILINE)  # down to a blank line
+
+
+_FLAGS = Flags(
+    plain=("--debug", "-d", "--sandbox", "-s", "--screen-reader", "--skip-trust", "--yolo", "-y"),
+    valued=(
+        "--allowed-mcp-server-names", "--approval-mode", "--extensions", "-e", "--include-directories",
+        "--model", "-m", "--policy",
+    ),
+    dropped=(
+        "--prompt", "-p", "--prompt-interactive", "-i", "--resume", "-r", "--session-id", "--session-file",
+    ),
+)  # fmt: skip
 
 
 class Gemini(Adapter):
@@ -96,7 +109,9 @@ class Gemini(Adapter):
         return ScreenReading(False, has_draft=bool(typed) and not typed.startswith("Type your message"))
 
     def resume_command(self, session: Session) -> tuple[str, ...]:
-        return ("gemini", "--resume", session.agent_session_id) if session.agent_session_id else ()
+        if not session.agent_session_id:
+            return ()
+        return ("gemini", "--resume", session.agent_session_id, *_FLAGS.kept(session.command))
 
 
 def _is_all_cancelled(record: Json) -> bool:

@@ -13,6 +13,7 @@ from musterd.core.session import Agent, Session
 from . import image
 from .base import Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
 from .fields import integer, ordered, package_version, parse, table, title_of, word
+from .flags import Flags
 
 PACKAGE = "opencode-ai"
 
@@ -67,6 +68,13 @@ SELECT record FROM (
 
 _DIALOG = re.compile(r"△ Permission required|Allow once +Allow always|enter submit", re.MULTILINE)
 _PLACEHOLDER = "Ask anything"
+
+
+_FLAGS = Flags(
+    plain=("--auto", "--mini", "--no-replay", "--print-logs", "--pure"),
+    valued=("--agent", "--hostname", "--log-level", "--model", "-m", "--port", "--replay-limit"),
+    dropped=("--prompt", "--session", "-s"),
+)
 
 
 class OpenCode(Adapter):
@@ -134,7 +142,9 @@ class OpenCode(Adapter):
         return ScreenReading(has_dialog=False, has_draft=bool(typed))
 
     def resume_command(self, session: Session) -> tuple[str, ...]:
-        return ("opencode", "--session", session.agent_session_id) if session.agent_session_id else ()
+        if not session.agent_session_id:
+            return ()
+        return ("opencode", "--session", session.agent_session_id, *_FLAGS.kept(session.command))
 
 
 def _kind(event: str, properties: Json, *, is_subagent: bool) -> EventKind:

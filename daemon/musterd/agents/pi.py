@@ -13,6 +13,7 @@ from musterd.core.session import Agent, Session
 from . import image
 from .base import Adapter, Json, ProcessFacts, Records, Role, ScreenReading
 from .fields import integer, ordered, package_version, parse, table, title_of, usec, word
+from .flags import Flags
 
 PACKAGES = ("@earendil-works/pi-coding-agent", "@mariozechner/pi-coding-agent")
 
@@ -36,6 +37,23 @@ _HOOKS = {
 
 # What an assistant message says about its turn: `toolUse` goes on, these end it unless something is queued.
 _STOPS = ("stop", "length", "aborted", "error")
+
+
+# Its arguments are gone once it has named itself: these are there only if whoever registered it told them.
+_FLAGS = Flags(
+    plain=(
+        "--approve", "-a", "--no-approve", "-na", "--no-builtin-tools", "-nbt", "--no-context-files", "-nc",
+        "--no-extensions", "-ne", "--no-mcp", "--no-tools", "-nt", "--offline", "--verbose",
+    ),
+    valued=(
+        "--exclude-tools", "-xt", "--extension", "-e", "--model", "--models", "--provider", "--session-dir",
+        "--skill", "--theme", "--thinking", "--tools", "-t", "--tui-mode", "--use-theme",
+    ),
+    dropped=(
+        "--api-key", "--append-system-prompt", "--fork", "--mode", "--name", "-n", "--prompt-template",
+        "--session", "--session-id", "--system-prompt",
+    ),
+)  # fmt: skip
 
 
 class Pi(Adapter):
@@ -103,7 +121,9 @@ class Pi(Adapter):
         return ScreenReading(has_dialog, has_draft=not has_dialog and any(map(str.strip, between)))
 
     def resume_command(self, session: Session) -> tuple[str, ...]:
-        return ("pi", "--session", session.agent_session_id) if session.agent_session_id else ()
+        if not session.agent_session_id:
+            return ()
+        return ("pi", "--session", session.agent_session_id, *_FLAGS.kept(session.command))
 
 
 def _stamp(payload: Json, kind: EventKind) -> int:
