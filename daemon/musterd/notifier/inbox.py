@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 
-from .topics import Answer, Cancelled, Event, Prepare, Reaped
+from .topics import Answer, Cancelled, Event, Prepare, Reaped, Stop
 
 logger = logging.getLogger(__name__)
 
@@ -25,8 +25,9 @@ class Inbox:
         return await self._events.get()
 
     def close(self) -> None:
-        """Close the fds that nobody will take any more."""
+        """Drop what waits, with the fds in it; the next event is the last one."""
         while not self._events.empty():
             event = self._events.get_nowait()
             if isinstance(event, Answer) and event.fd is not None:
                 os.close(event.fd)
+        self._events.put_nowait(Stop())

@@ -16,7 +16,7 @@ from musterd.bus.errors import BusError, NameTaken
 
 from .desktop import Desktop
 from .inbox import Inbox
-from .post import Post
+from .post import CLOSE_TIMEOUT, Post
 from .watch import Musterd
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ async def serve(options: Options) -> int:
         async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
             await _serve(options, tasks, stack)
     except* NameTaken:
-        logger.info("Another musterd-notify shows what there is to show in this session")
+        logger.info("Another musterd-notify shows what there is to show here")
     except* BusError as group:
         failures += group.exceptions
     for failure in failures:
@@ -103,8 +103,9 @@ async def _serve(options: Options, tasks: asyncio.TaskGroup, stack: AsyncExitSta
     worker = tasks.create_task(post.run(), name="post")
     logger.info("Telling of what musterd on bus '%s' does", options.bus)
     await stop.wait()
+    inbox.close()
+    await asyncio.wait([worker], timeout=CLOSE_TIMEOUT)
     worker.cancel()
-    await asyncio.wait([worker])
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ from .topics import (
     ReaperChanged,
     Refused,
     Resumed,
+    Stop,
     Topic,
 )
 from .words import word
@@ -118,8 +119,8 @@ class Post:
         self._orders: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
-        while True:
-            event = await self._inbox.get()
+        """Until the inbox is closed; what is under way then is finished."""
+        while not isinstance(event := await self._inbox.get(), Stop):
             try:
                 await self._take(event)
             except BusError as exc:
@@ -215,7 +216,8 @@ class Post:
             except RemoteError as exc:
                 self._holds.release(session_id)
                 if not exc.name.endswith(".NoSuchSession"):  # what has ended needs no hold
-                    facts = await self._musterd.facts(session_id) or Facts(session_id)
+                    slot = self._slots.get(session_id)
+                    facts = slot.facts if slot is not None else Facts(session_id)
                     await self._show(session_id, Lapsed(session_id, exc.text), facts)
 
     # What the user wants

@@ -156,10 +156,15 @@ class Due:
     """It is time to tell of what was too much."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The last event."""
+
+
 Topic = Prepare | Cancelled | Reaped | Disarmed | Kept | Ended | Resumed | Refused | Lapsed | More
 Event = (
     Prepare | Cancelled | Reaped | ReaperChanged | MusterdArrived | MusterdLeft | Invoked | Closed
-    | DesktopArrived | DesktopLeft | Answer | Due
+    | DesktopArrived | DesktopLeft | Answer | Due | Stop
 )  # fmt: skip
 
 

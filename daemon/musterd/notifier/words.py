@@ -88,7 +88,7 @@ def word(topic: Topic, facts: Facts, now: int) -> Notice | None:
         case Reaped():
             return _reaped(topic, facts)
         case Cancelled(gate=gate):
-            why = _GATES.get(gate, f"of “{clean(gate, NAME_LENGTH)}”")
+            why = _GATES.get(gate, f"“{clean(gate, NAME_LENGTH)}” keeps it")
             return Notice(f"{who} goes on", f"It is not ended: {why}.", (), LOW, BRIEF)
         case Kept(until=until):
             body = f"musterd-notify holds it until {_clock(until)}, as long as you are logged in."
@@ -119,8 +119,8 @@ def _prepare(topic: Prepare, facts: Facts, now: int) -> Notice | None:
     if left <= 0:
         return None
     what = f"{clean(facts.agent, NAME_LENGTH) or 'An agent'} in {_place(facts)}"
-    has = f" has {size(facts.memory)}" if facts.memory else ""
-    body = f"{what}{has}, is idle, and memory is short. Keep holds it for an hour."
+    has = f" ({size(facts.memory)})" if facts.memory else ""
+    body = f"{what}{has} is idle, and memory is short. Keep holds it for an hour."
     seconds = -(-left // USEC_PER_SEC)
     summary = f"{name_of(facts)} will be ended in {span(seconds * USEC_PER_SEC)}"
     return Notice(summary, body, (Action.KEEP, Action.END), NORMAL, left // 1000)

@@ -1,0 +1,124 @@
+"""Sentences, as tables."""
+
+import pytest
+
+from musterd.notifier.pace import Pace
+from musterd.notifier.topics import (
+    Action,
+    Cancelled,
+    Disarmed,
+    Facts,
+    More,
+    Notice,
+    Prepare,
+    Reaped,
+    Refused,
+)
+from musterd.notifier.words import clean, name_of, size, word
+
+NOW = 1_000_000_000
+PARSER = Facts("a1", "codex", "", "/home/user/parser", is_resumable=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("fix the parser", "fix the parser"),
+        ("two\nlines\tand  spaces\u2028here", "two lines and spaces here"),
+        ("\x1b[31mred\x07", "[31mred"),
+        ("\u202egnp.exe\u2066x\u200b", "gnp.exex"),
+        ("e" + "\u0301" * 9, "e\u0301\u0301"),
+        ("naïve 日本", "naïve 日本"),
+        ("x" * 300, "x" * 239 + "…"),
+        ("\ud800", ""),
+    ],
+)
+def test_clean(text: str, shown: str) -> None:
+    assert clean(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("facts", "name"),
+    [
+        (Facts("a1", title="fix it", cwd="/home/user/parser"), "“fix it”"),
+        (Facts("a1", title=" \u202e", cwd="/home/user/parser"), "“parser”"),
+        (Facts("a1", cwd="/"), "Session a1"),
+    ],
+)
+def test_session_is_called_what_its_user_calls_it(facts: Facts, name: str) -> None:
+    assert name_of(facts) == name
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 KiB"), (5_000, "5 KiB"), (734_003_200, "700 MiB"), (1_288_490_188, "1.2 GiB")]
+)
+def test_size(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+@pytest.mark.parametrize(
+    ("topic", "notice"),
+    [
+        (
+            Prepare("a1", NOW + 30_000_000),
+            Notice(
+                "“parser” will be ended in 30 s",
+                "codex in parser is idle, and memory is short. Keep holds it for an hour.",
+                (Action.KEEP, Action.END),
+                1,
+                30_000,
+            ),
+        ),
+        (Prepare("a1", NOW), None),
+        (
+            Reaped("a1", 0, is_dry_run=False),
+            Notice(
+                "“parser” was ended",
+                "It was idle, and memory short. Resume brings it back where it was.",
+                (Action.RESUME,),
+            ),
+        ),
+        (
+            Cancelled("a1", "a-gate-of-tomorrow"),
+            Notice("“parser” goes on", "It is not ended: “a-gate-of-tomorrow” keeps it.", (), 0, 10_000),
+        ),
+        (
+            Refused("a1", Action.RESUME, "It is open\nalready.", ()),
+            Notice("“parser” was not resumed", "It is open already."),
+        ),
+        (
+            Disarmed(""),
+            Notice(
+                "musterd stopped ending idle agents",
+                "It does not say why. It ends nothing until you arm it again: musterctl reaper mode on.",
+                (),
+                2,
+                0,
+            ),
+        ),
+        (
+            More(threatened=2, pretended=1),
+            Notice(
+                "3 more",
+                "Sessions of agents: 2 about to be ended, 1 would have been ended (dry run). "
+                "See: musterctl events",
+            ),
+        ),
+    ],
+)
+def test_word(
+    topic: Prepare | Reaped | Cancelled | Refused | Disarmed | More, notice: Notice | None
+) -> None:
+    assert word(topic, PARSER, NOW) == notice
+
+
+def test_session_that_cannot_be_resumed_has_no_such_button() -> None:
+    notice = word(Reaped("a1", 0, is_dry_run=False), Facts("a1", cwd="/home/user/parser"), NOW)
+    assert notice
+    assert (notice.body, notice.actions) == ("It was idle, and memory short.", ())
+
+
+def test_pace_admits_six_a_minute() -> None:
+    pace = Pace()
+    times = [*(float(second) for second in range(10)), 59.9, 60.0, 60.5, 61.0]
+    assert [at for at in times if pace.admits(at)] == [0, 1, 2, 3, 4, 5, 60, 61]
