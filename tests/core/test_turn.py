@@ -10,7 +10,7 @@ from helpers.builders import session
 from musterd.core.event import AgentEvent, EventKind
 from musterd.core.life import heard, is_worth_saving, merged
 from musterd.core.session import Agent, Session, Source, State
-from musterd.core.turn import Turn, fold
+from musterd.core.turn import MAX_SUBAGENTS, Turn, fold
 
 K = EventKind
 
@@ -184,7 +184,13 @@ def test_order_of_arrival_does_not_matter_to_what_keeps_it(
     assert folded(arrived) == folded(sorted(events, key=lambda e: e.at))
 
 
-def test_subagent_that_is_told_of_after_the_end_of_the_turn_is_none() -> None:
-    assert (
-        told(fresh(), event(K.SETTLED, 5), event(K.SUBAGENT_START, 3, subagent="a")).turn.subagents == set()
-    )
+def test_background_subagent_that_is_told_of_late_keeps() -> None:
+    late = told(fresh(), event(K.SETTLED, 5), event(K.SUBAGENT_START, 3, subagent="a"))
+    assert late.turn.subagents == {"a"}
+
+
+def test_subagents_without_number_are_some() -> None:
+    names = [str(number) for number in range(5 * MAX_SUBAGENTS)]
+    busy = told(fresh(), *(event(K.SUBAGENT_START, 1, subagent=name) for name in names))
+    assert len(busy.turn.subagents) == MAX_SUBAGENTS + 1
+    assert told(busy, *(event(K.SUBAGENT_END, 2, subagent=name) for name in names)).turn.subagents

@@ -4,6 +4,9 @@ from dataclasses import dataclass, replace
 
 from musterd.core.event import AgentEvent, EventKind
 
+MAX_SUBAGENTS = 128  # told apart: they are in the state file, too
+_MORE = "more"
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -92,9 +95,8 @@ def _answered(turn: Turn, event: AgentEvent) -> Turn:
 
 
 def _subagent_start(turn: Turn, event: AgentEvent) -> Turn:
-    if event.at < turn.settled:
-        return turn
-    return replace(turn, subagents=turn.subagents | {event.subagent})
+    is_full = len(turn.subagents) >= MAX_SUBAGENTS
+    return replace(turn, subagents=turn.subagents | {_MORE if is_full else event.subagent})
 
 
 def _subagent_end(turn: Turn, event: AgentEvent) -> Turn:
