@@ -21,6 +21,7 @@ from musterd.notifier.topics import (
     Notice,
     Prepare,
     Reaped,
+    Removed,
 )
 
 
@@ -151,6 +152,19 @@ def _is_held(pipe: int) -> bool:
         return os.read(pipe, 1) != b""
     except BlockingIOError:
         return True
+
+
+def test_session_that_left_by_itself_is_not_announced_and_not_held_any_more() -> None:
+    async def story(told: Story) -> None:
+        await told.tell(told.prepare("a1"), told.prepare("b2"))
+        await told.tell(Invoked(2, Action.KEEP), Removed("a1"))
+        assert told.desktop.said[2:] == ["closed 1", "“b2” is kept"]
+        (pipe,) = told.musterd.pipes
+        os.set_blocking(pipe, False)
+        await told.tell(Removed("b2"))
+        assert not _is_held(pipe)
+
+    play(story)
 
 
 def test_click_that_comes_after_its_notification_was_closed_still_counts() -> None:

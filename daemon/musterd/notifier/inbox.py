@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 
-from .topics import Answer, Cancelled, Event, Prepare, Reaped, Stop
+from .topics import Answer, Cancelled, Event, Prepare, Reaped, Removed, Stop
 
 logger = logging.getLogger(__name__)
 
@@ -16,7 +16,7 @@ class Inbox:
         self._events: asyncio.Queue[Event] = asyncio.Queue()
 
     def put(self, event: Event) -> None:
-        if isinstance(event, Prepare | Cancelled | Reaped) and self._events.qsize() >= MAX_WAITING:
+        if isinstance(event, Prepare | Cancelled | Reaped | Removed) and self._events.qsize() >= MAX_WAITING:
             logger.warning("Too much happens at once, not telling of session '%s'", event.id)
             return
         self._events.put_nowait(event)

@@ -38,6 +38,7 @@ from .topics import (
     Reaped,
     ReaperChanged,
     Refused,
+    Removed,
     Resumed,
     Stop,
     Topic,
@@ -147,6 +148,8 @@ class Post:
                 await self._news(event)
             case Cancelled():
                 await self._cancelled(event)
+            case Removed():
+                await self._removed(event.id)
             case Answer():
                 await self._answered(event)
             case Invoked():
@@ -193,6 +196,13 @@ class Post:
             await self._show(event.id, event, slot.facts)
         else:
             await self._drop(event.id)
+
+    async def _removed(self, session_id: str) -> None:
+        """It ended by itself, or by another order: nothing is about to happen to it any more."""
+        self._holds.release(session_id)
+        slot = self._slots.get(session_id)
+        if slot is not None and isinstance(slot.topic, Prepare) and not slot.is_answering:
+            await self._drop(session_id)
 
     async def _look_at_reaper(self) -> None:
         before, disarmed = self._is_disarmed, await self._musterd.disarmed()

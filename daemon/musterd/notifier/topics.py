@@ -47,6 +47,13 @@ class Reaped:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """It left the roll, otherwise than by a reap."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Disarmed:
     """The reaper does not trust itself any more."""
 
@@ -163,7 +170,7 @@ class Stop:
 
 Topic = Prepare | Cancelled | Reaped | Disarmed | Kept | Ended | Resumed | Refused | Lapsed | More
 Event = (
-    Prepare | Cancelled | Reaped | ReaperChanged | MusterdArrived | MusterdLeft | Invoked | Closed
+    Prepare | Cancelled | Reaped | Removed | ReaperChanged | MusterdArrived | MusterdLeft | Invoked | Closed
     | DesktopArrived | DesktopLeft | Answer | Due | Stop
 )  # fmt: skip
 

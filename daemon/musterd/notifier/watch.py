@@ -21,6 +21,7 @@ from .topics import (
     Prepare,
     Reaped,
     ReaperChanged,
+    Removed,
 )
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Musterd:
         self._reaper = await self._bus.subscribe(Match(BUS_NAME, REAPER, path=ROOT), self._reaper_said)
         changes = Match(BUS_NAME, PROPERTIES, "PropertiesChanged", ROOT, REAPER)
         await self._bus.subscribe(changes, self._properties_changed)
+        await self._bus.subscribe(Match(BUS_NAME, MANAGER, "SessionRemoved", ROOT), self._session_removed)
         await self._bus.subscribe(owner_changes(BUS_NAME), self._owner_changed)
         self._bus.listen(self._bus_changed)
         if self._reaper.sender:
@@ -113,6 +115,11 @@ class Musterd:
                 self._tell(Cancelled(session_id, gate))
             case "SessionReaped", (str(session_id), int(freed), bool(is_dry_run)):
                 self._tell(Reaped(session_id, freed, is_dry_run))
+
+    def _session_removed(self, signal: Signal) -> None:
+        match signal.args:
+            case (str(session_id), _, str(reason)) if reason != "reaped":  # SessionReaped says more
+                self._tell(Removed(session_id))
 
     def _properties_changed(self, signal: Signal) -> None:
         _, changed, invalidated = signal.args

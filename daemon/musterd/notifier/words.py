@@ -48,6 +48,8 @@ _GATES = {
     "children": "something that it started runs",
     "protected": "it is protected",
     "inhibited": "it is held",
+    "identity": "it ended by itself",
+    "mode": "the reaper was switched off",
     "tier": "memory is not short any more",
 }
 _ORDERS = {Action.KEEP: "kept", Action.END: "ended", Action.RESUME: "resumed"}
