@@ -33,7 +33,7 @@ demo: $(stamp)
 	@$(python) $(here)tests/demo/play.py
 
 test: $(stamp)
-	@$(here)packaging/prerequisites dbus-daemon dbus-broker busctl tmux git
+	@$(here)packaging/prerequisites dbus-daemon dbus-broker busctl tmux git dunst Xvfb
 	@cd $(here) && $(python) -m pytest $(ARGS)
 
 test-real: $(stamp)
