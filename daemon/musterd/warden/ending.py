@@ -78,10 +78,11 @@ class Ends:
         leader = grip.find(follower.process.pid)
         if leader is None or not leader.ref.is_same(follower.process):
             raise NoSuchSession(f"The leader of '{session.id}' has ended.")
-        if why := obstacle(kin) or (last_look and await self._changed(follower, last_look, kin)):
-            return Ending(False, f"kept: {why}")
-        if leader.has_ended:
+        why = obstacle(kin) or (await self._changed(follower, last_look, kin) if last_look else "")
+        if leader.has_ended:  # by itself, during the look
             raise NoSuchSession(f"The leader of '{session.id}' has ended.")
+        if why:
+            return Ending(False, f"kept: {why}")
         before = usage_of(kin.rows).private
         seat = await self._notices.prepare(follower, family.table)
         how = await self._ask(follower, leader, seat)
