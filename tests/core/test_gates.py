@@ -143,8 +143,23 @@ TABLE: list[tuple[str, str, Case, Outcome]] = [
         ),
         Outcome.KEEP,
     ),
+    (
+        "children",
+        "started in a turn, but the clock was set back since: its time of day is before the first turn",
+        case(
+            look=look(children=(replace(STRANGER, start_usec=NOW - 130 * MINUTE),)),
+            earlier=look(at=NOW - 30 * SECOND),
+        ),
+        Outcome.KEEP,
+    ),
     ("transcript", "unchanged", case(), Outcome.PASS),
     ("transcript", "not known", case(look=look(transcript=None)), Outcome.UNKNOWN),
+    (
+        "transcript",
+        "older than the end of its turn: the clock was set back, and a turn of now looks earlier than that",
+        case(session=turned(settled=NOW - 50 * MINUTE)),
+        Outcome.UNKNOWN,
+    ),
     ("transcript", "unreadable", case(look=look(transcript=Unknown("a FIFO"))), Outcome.UNKNOWN),
     ("transcript", "looked at once", case(earlier=None), Outcome.UNKNOWN),
     (

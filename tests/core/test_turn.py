@@ -77,6 +77,11 @@ def test_subagents_are_counted_by_name() -> None:
     assert turn.subagents == {"b"}
 
 
+def test_subagent_may_outlive_the_turn_that_started_it() -> None:
+    turn = told(fresh(), event(K.TURN_START, 1), event(K.SUBAGENT_START, 2, subagent="a")).turn
+    assert fold(turn, event(K.SETTLED, 3)).subagents == {"a"}
+
+
 def test_background_work_is_what_the_latest_stop_named() -> None:
     busy = told(fresh(), event(K.SETTLED, 1, pending=("npm run dev",)))
     assert busy.turn.pending == ("npm run dev",)

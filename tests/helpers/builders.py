@@ -65,7 +65,8 @@ def look(**changes: Any) -> Observation:
 def child(
     name: str = "node", *, helper: bool, age: int = 110 * MINUTE, cpu: int = 0, pid: int = 5000
 ) -> Child:
-    return Child(PidRef(pid, pid, BOOT), name, NOW - age, cpu, helper)
+    ticks = LEADER.start_ticks + (120 * MINUTE - age) // 10_000
+    return Child(PidRef(pid, ticks, BOOT), name, NOW - age, cpu, helper)
 
 
 def case(**changes: Any) -> Case:

@@ -9,7 +9,7 @@ from musterd.agents.base import Adapter, Json, ProcessFacts
 from musterd.core.config import Config
 from musterd.core.errors import AccessDenied, Failed, NoSuchSession
 from musterd.core.event import AgentEvent, EventKind
-from musterd.core.evidence import Identity, Observation, Usage
+from musterd.core.evidence import Identity, Observation, Transcript, Usage
 from musterd.core.pressure import PressureSource, Reading
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.core.state import Modes
@@ -119,7 +119,10 @@ class FakeWarden:
 
 def _idle(session: Session) -> Observation:
     assert session.leader
-    return look(identity=Identity(session.leader, session.uid, session.executable, session.agent_session_id))
+    return look(
+        identity=Identity(session.leader, session.uid, session.executable, session.agent_session_id),
+        transcript=Transcript(1, 2, 3000, session.turn.settled, is_complete=True),
+    )
 
 
 @dataclass

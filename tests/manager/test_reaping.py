@@ -12,7 +12,7 @@ from helpers.wait import until
 from musterd.core.case import Mode, Verdict
 from musterd.core.config import Config, PressureConfig, ReaperConfig
 from musterd.core.errors import Failed, InvalidArgs, NotAuthorized
-from musterd.core.evidence import Identity, Observation
+from musterd.core.evidence import Identity, Observation, Transcript
 from musterd.core.session import Agent, Session
 from musterd.core.spec import Spec
 
@@ -58,7 +58,10 @@ async def test_looks_closer_than_a_grace_do_not_make_two() -> None:
 
 def _look(session: Session) -> Observation:
     assert session.leader
-    return look(identity=Identity(session.leader, 1000, session.executable, session.agent_session_id))
+    return look(
+        identity=Identity(session.leader, 1000, session.executable, session.agent_session_id),
+        transcript=Transcript(1, 2, 3000, session.turn.settled, is_complete=True),
+    )
 
 
 async def test_looks_of_long_ago_are_not_compared_with() -> None:

@@ -13,7 +13,7 @@ from musterd.core.evidence import Child, NativeState, Unknown
 from musterd.core.inhibitor import What, blocking
 from musterd.core.pressure import Tier
 from musterd.core.session import Session, State
-from musterd.core.units import USEC_PER_SEC, span
+from musterd.core.units import USEC_PER_SEC, USEC_PER_TICK, span
 
 _HOUR = 3600 * USEC_PER_SEC
 
@@ -26,6 +26,9 @@ BASELINE_USEC = 30 * USEC_PER_SEC
 # Start times are whole clock ticks, and a prompt is recorded a little after it was taken: what started this
 # close before the first turn may as well be its work.
 BASELINE_MARGIN = 1 * USEC_PER_SEC
+
+# A record is written with the word, or soon after. Where it is older, the clock was set back in between.
+RECORD_LAG = 5 * USEC_PER_SEC
 
 
 def _pass(evidence: str, at: int = 0) -> Finding:
@@ -178,9 +181,12 @@ def _is_helper(child: Child, session: Session) -> bool:
     """On the adapter's list; or there before the first turn of a session that was watched from its start."""
     if child.is_helper:
         return True
-    watched_from_start = session.created_usec - session.started_usec < BASELINE_USEC
-    first_turn = (session.turn.first or session.created_usec) - BASELINE_MARGIN
-    return watched_from_start and child.start_usec < min(first_turn, session.started_usec + BASELINE_USEC)
+    if session.leader is None or session.created_usec - session.started_usec >= BASELINE_USEC:
+        return False
+    # By ticks, which no setting of the clock moves: its time of day is that of the clock as it is set now.
+    after_leader = (child.process.start_ticks - session.leader.start_ticks) * USEC_PER_TICK
+    first_turn = (session.turn.first or session.created_usec) - BASELINE_MARGIN - session.started_usec
+    return after_leader < min(first_turn, BASELINE_USEC)
 
 
 def _cpu_share(child: Child, case: Case) -> float:
@@ -206,6 +212,8 @@ def transcript(case: Case) -> Finding:
         return _unknown("its transcript was looked at only once", seen.mtime)
     if (before.device, before.inode, before.size) != (seen.device, seen.inode, seen.size):
         return _keep(f"its transcript changed from {before.size} to {seen.size} bytes", seen.mtime)
+    if seen.mtime + RECORD_LAG < case.session.turn.settled:
+        return _unknown("its transcript is older than the end of its turn: the clock was set", seen.mtime)
     return _pass(f"{seen.size} bytes, unchanged between two looks", seen.mtime)
 
 
