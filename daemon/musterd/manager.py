@@ -15,15 +15,15 @@ from musterd import enrol
 from musterd.agents.base import Adapter, Json
 from musterd.core import life
 from musterd.core.config import Config
-from musterd.core.errors import AccessDenied, Failed, InvalidArgs, LimitReached, MusterError, NoSuchSession
+from musterd.core.errors import AccessDenied, Failed, InvalidArgs, MusterError, NoSuchSession
 from musterd.core.event import AgentEvent, EventKind
 from musterd.core.inhibitor import Inhibitor, parse_mode, parse_what
 from musterd.core.pressure import Pressure, Tier
 from musterd.core.registry import Registry
-from musterd.core.session import Agent, Session, SessionId, Source, State
+from musterd.core.session import Agent, Session, SessionId, Source
 from musterd.core.spec import Spec, text
 from musterd.core.state import Modes
-from musterd.core.units import USEC_PER_SEC
+from musterd.inhibitors import Inhibitors
 from musterd.keeper import Keeper
 from musterd.ports import (
     Action,
@@ -44,12 +44,6 @@ from musterd.ports import (
 )
 
 logger = logging.getLogger(__name__)
-
-INHIBITORS_PER_SESSION = 32
-# A remote session is offline after 90 s without a heartbeat, and off the roll 30 s later.
-HEARTBEAT_LIMIT = 90 * USEC_PER_SEC
-OFFLINE_LIMIT = 30 * USEC_PER_SEC
-HEARTBEAT_SWEEP = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +67,11 @@ class Manager:
         self.registry = Registry()
         self.modes = Modes()
         self.pressure = Pressure()
-        self.inhibitors: dict[int, Inhibitor] = {}
-        self._inhibitors_taken = 0
+        self.inhibitors = Inhibitors(partial(ports.announcer.manager_changed, "NInhibitors"))
         self._troubles: dict[str, str] = {}
         self._enrolling: set[SessionId] = set()  # nobody was told of them yet
         self._appeared: asyncio.Queue[Leader] = asyncio.Queue()
+        self._revivals: dict[SessionId, asyncio.Future[Session]] = {}
         self._keeper = Keeper(
             self.registry, ports.store, ports.clock, config.events, partial(self.set_trouble, "store")
         )
@@ -90,7 +84,7 @@ class Manager:
         loaded = await self.ports.store.load()
         self.modes = loaded.modes
         for file, reason in loaded.quarantined.items():
-            self._record("quarantined", text=f"state file '{file}' was moved to quarantine: {reason}")
+            self.record("quarantined", text=f"state file '{file}' was moved to quarantine: {reason}")
             self.set_trouble(
                 f"quarantine:{file}", f"state file {file} was unreadable and moved to quarantine"
             )
@@ -103,9 +97,12 @@ class Manager:
     async def _take_up(self, session: Session) -> None:
         try:
             if session.leader is not None:
-                await self._warden_of(session.uid).watch(session)
+                await self.warden_of(session.uid).watch(session)
+            if session.ending:  # we were interrupted, and it lives: it is judged anew
+                alive = replace(session, ending="", state=life.settled_state(session.turn))
+                self.change(session, alive)
         except NoSuchSession:
-            self.end(session, "gone-while-away")
+            self.end(session, session.ending or "gone-while-away")
         except Failed as exc:
             # Unknown is not dead: it stays on the roll, and no gate can pass without a look at it.
             logger.warning("Session '%s' cannot be watched: %s, ignoring", session.id, exc)
@@ -119,7 +116,6 @@ class Manager:
                 tasks.create_task(self._enrol_discovered(), name="discovery")
                 tasks.create_task(self._follow_pressure(), name="pressure")
                 tasks.create_task(self._keeper.run(), name="keeper")
-                tasks.create_task(self._watch_heartbeats(), name="heartbeats")
         finally:
             await self.flush()
 
@@ -139,7 +135,7 @@ class Manager:
             case Gone(session_id):
                 session = self.registry.find(session_id)
                 if session and session.is_current:
-                    self.end(session, "exited")
+                    self.end(session, session.ending or "exited")
             case Said(session_id, spoken, source):
                 await self.hear(session_id, spoken, source)
             case Appeared(leader) if self.config.discovery.enabled and leader.facts.uid == warden.uid:
@@ -169,7 +165,7 @@ class Manager:
             self.pressure_raised.clear()
         else:
             self.pressure_raised.set()
-        self._record("pressure", text=f"pressure is {self.pressure.tier}: {self.pressure.reading}")
+        self.record("pressure", text=f"pressure is {self.pressure.tier}: {self.pressure.reading}")
         self.ports.announcer.manager_changed("Tier")
 
     # Who may
@@ -187,7 +183,7 @@ class Manager:
             raise AccessDenied(f"Session '{session_id}' belongs to another user.")
         return self.registry.get(session_id)
 
-    def _warden_of(self, uid: int) -> Warden:
+    def warden_of(self, uid: int) -> Warden:
         try:
             return self.ports.wardens[uid]
         except KeyError:
@@ -197,9 +193,7 @@ class Manager:
 
     async def register(self, caller: Caller, spec: Spec) -> Session:
         """Idempotent by leader: registering the same one again updates it. On disk when it returns."""
-        if spec.host:
-            return await self._enrol_remote(caller, spec)
-        leader = await self._leader(self._warden_of(caller.uid), spec.pid or caller.pid, spec.agent)
+        leader = await self._leader(self.warden_of(caller.uid), spec.pid or caller.pid, spec.agent)
         return await self._enrol(leader, spec, how="registered")
 
     async def _leader(self, warden: Warden, pid: int, agent: Agent | None) -> Leader:
@@ -214,16 +208,43 @@ class Manager:
         known = self.registry.by_leader(leader.process)
         if known is not None:
             return await self._update(known, session)
-        return await self._enlist(session, how)
+        past = self.registry.find(leader.mark)
+        if past and (past.uid, past.agent, past.is_current) == (session.uid, session.agent, False):
+            return await self._revive(past, session)
+        return await self.enlist(session, how)
 
-    async def _enlist(self, session: Session, how: str) -> Session:
+    async def _revive(self, past: Session, seen: Session) -> Session:
+        """An ended session was started again: the same entry, with a new leader."""
+        session = life.revived(past, seen, self.ports.clock.now())
+        await self.warden_of(session.uid).watch(session)
+        await self.ports.store.save(session)
+        if self.registry.find(past.id) is not past:
+            self._unwatch(session)
+            raise NoSuchSession(f"Session '{past.id}' was released meanwhile.")
+        self.registry.put(session)
+        place = f"{session.agent} in {session.cwd}"
+        self.record("resumed", session, f"session '{session.id}' was resumed: {place}")
+        self.ports.announcer.session_new(session)
+        waiting = self._revivals.pop(session.id, None)
+        if waiting and not waiting.done():
+            waiting.set_result(session)
+        return session
+
+    def await_revival(self, session_id: SessionId) -> "asyncio.Future[Session]":
+        """Done when the ended session is on the roll again; cancel it to wait no longer."""
+        waiting: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
+        self._revivals[session_id] = waiting
+        waiting.add_done_callback(lambda _: self._revivals.pop(session_id, None))
+        return waiting
+
+    async def enlist(self, session: Session, how: str) -> Session:
         """On the roll, watched, on disk, announced; undone when a later step fails."""
         self.registry.check_room(session.uid, self.config.limits)
         self.registry.admit(session)
         self._enrolling.add(session.id)
         try:
             if session.leader is not None:
-                await self._warden_of(session.uid).watch(session)
+                await self.warden_of(session.uid).watch(session)
             await self.ports.store.create(session)
         except BaseException:  # a call that is cancelled must not leave half a session, either
             self._unwatch(session)
@@ -233,7 +254,7 @@ class Manager:
             self._enrolling.discard(session.id)
         session = self.registry.get(session.id)
         place = f"{session.agent} in {session.cwd}"
-        self._record("registered", session, f"session '{session.id}' {how}: {place}")
+        self.record("registered", session, f"session '{session.id}' {how}: {place}")
         self.ports.announcer.session_new(session)
         if not session.is_current:  # it ended while it was being written
             self._announce_end(session)
@@ -242,26 +263,11 @@ class Manager:
     async def _update(self, known: Session, seen: Session) -> Session:
         after = life.merged(known, seen)
         if after != known:
-            self._change(known, after)
+            self.change(known, after)
         await self.ports.store.save(self.registry.get(known.id))
         if (after.transcript, after.agent_session_id) != (known.transcript, known.agent_session_id):
-            await self._warden_of(after.uid).watch(after)
+            await self.warden_of(after.uid).watch(after)
         return self.registry.get(known.id)
-
-    async def _enrol_remote(self, caller: Caller, spec: Spec) -> Session:
-        now = self.ports.clock.now()
-        same = [
-            s
-            for s in self.registry.current(caller.uid)
-            if (s.host, s.cwd, s.agent) == (spec.host, spec.cwd, spec.agent)
-        ]
-        for session in same:
-            if session.agent_session_id == spec.agent_session_id and session.state is not State.OFFLINE:
-                return await self._beat(session)
-            if session.state is State.OFFLINE:
-                self.end(session, "replaced")
-        session = enrol.said(caller.uid, spec, now)
-        return await self._enlist(session, "registered")
 
     def _completed(self, session: Session) -> Session:
         """With the resume recipe its adapter knows, unless the caller gave one."""
@@ -288,7 +294,7 @@ class Manager:
 
     async def _reporter(self, caller: Caller, agent: Agent, cwd: str) -> Session:
         """Whose hook calls: the nearest agent of that name above it, recognised or registered by hand."""
-        warden = self._warden_of(caller.uid)
+        warden = self.warden_of(caller.uid)
         leader: Leader | None = None
         with suppress(NoSuchSession):
             leader = await warden.leader(caller.pid, None)
@@ -309,50 +315,19 @@ class Manager:
         if before is None or not before.is_current:
             return
         after = self._completed(life.heard(before, event, source))
-        self._change(before, after)
+        self.change(before, after)
         if (after.transcript, after.agent_session_id) != (before.transcript, before.agent_session_id):
-            await self._warden_of(after.uid).watch(after)
+            await self.warden_of(after.uid).watch(after)
 
-    def _change(self, before: Session, after: Session) -> None:
+    def change(self, before: Session, after: Session) -> None:
         if after == before:
             return
         self.registry.put(after)
         self.ports.announcer.session_changed(before, after)
         if after.state is not before.state:
-            self._record("state", after, f"{before.state} → {after.state}, says its {after.state_source}")
+            self.record("state", after, f"{before.state} → {after.state}, says its {after.state_source}")
         if life.is_worth_saving(before, after):
             self._keeper.want(after.id)
-
-    async def heartbeat(self, caller: Caller, session_id: str) -> None:
-        session = await self.session(caller, session_id)
-        if session.leader is not None:
-            raise InvalidArgs(
-                f"Session '{session.id}' needs no heartbeats: its process {session.leader.pid} is watched."
-            )
-        await self._beat(session)
-
-    async def _beat(self, session: Session) -> Session:
-        state = State.IDLE if session.state is State.OFFLINE else session.state
-        after = replace(session, heartbeat_usec=self.ports.clock.now(), state=state)
-        self._change(session, after)
-        return after
-
-    async def _watch_heartbeats(self) -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_SWEEP if self._remote() else 4 * HEARTBEAT_SWEEP)
-            self.check_heartbeats()
-
-    def check_heartbeats(self) -> None:
-        now = self.ports.clock.now()
-        for session in self._remote():
-            silent = now - session.heartbeat_usec
-            if silent > HEARTBEAT_LIMIT + OFFLINE_LIMIT:
-                self.end(session, "offline")
-            elif silent > HEARTBEAT_LIMIT and session.state is not State.OFFLINE:
-                self._change(session, replace(session, state=State.OFFLINE, state_source=Source.CALLER))
-
-    def _remote(self) -> list[Session]:
-        return [s for s in self.registry.current() if s.leader is None]
 
     # Sessions go
 
@@ -369,13 +344,13 @@ class Manager:
         after = session.ended(reason, self.ports.clock.now())
         self.registry.put(after)
         self._unwatch(after)
-        self._drop_inhibitors(after.id)
+        self.inhibitors.drop(after.id)
         if after.id not in self._enrolling:
             self._announce_end(after)
         self._keeper.want(after.id)
 
     def _announce_end(self, session: Session) -> None:
-        self._record("ended", session, f"session '{session.id}' ended: {session.ended_reason}")
+        self.record("ended", session, f"session '{session.id}' ended: {session.ended_reason}")
         self.ports.announcer.session_removed(session, session.ended_reason)
 
     def _unwatch(self, session: Session) -> None:
@@ -386,7 +361,7 @@ class Manager:
 
     async def by_pid(self, caller: Caller, pid: int) -> Session:
         """The session whose leader is that process or an ancestor of it."""
-        for process in await self._warden_of(caller.uid).lineage(pid or caller.pid):
+        for process in await self.warden_of(caller.uid).lineage(pid or caller.pid):
             session = self.registry.by_leader(process)
             if session is not None:
                 return await self.session(caller, session.id)
@@ -406,36 +381,18 @@ class Manager:
         after = replace(session, protected=protected)
         await self.ports.store.save(after)
         current = self.registry.get(session_id)
-        self._change(current, replace(current, protected=protected))
+        self.change(current, replace(current, protected=protected))
 
     async def inhibit(
         self, caller: Caller, what: str, who: str, why: str, mode: str, session_id: str
     ) -> Inhibitor:
-        """Holds until `uninhibit`, which whoever gave out the fd calls when its last holder is gone."""
+        """Held until it is given back, which whoever gave out its fd does when the last holder is gone."""
         wish = (parse_what(what), text(who), text(why), parse_mode(mode))
         covered = (await self.session(caller, session_id)).id if session_id else ""
-        same = [i for i in self.inhibitors.values() if (i.uid, i.session) == (caller.uid, covered)]
-        if len(same) >= INHIBITORS_PER_SESSION:
-            raise LimitReached(f"There are {INHIBITORS_PER_SESSION} inhibitors already; release some first.")
-        self._inhibitors_taken += 1
-        what_set, who, why, mode_value = wish
-        inhibitor = Inhibitor(
-            self._inhibitors_taken, what_set, who, why, mode_value, caller.uid, caller.pid, covered
-        )
-        self.inhibitors[inhibitor.number] = inhibitor
-        self.ports.announcer.manager_changed("NInhibitors")
-        return inhibitor
-
-    def uninhibit(self, number: int) -> None:
-        if self.inhibitors.pop(number, None):
-            self.ports.announcer.manager_changed("NInhibitors")
-
-    def _drop_inhibitors(self, session_id: SessionId) -> None:
-        for inhibitor in [i for i in self.inhibitors.values() if i.session == session_id]:
-            self.uninhibit(inhibitor.number)
+        return self.inhibitors.take(*wish, caller.uid, caller.pid, covered)
 
     def visible_inhibitors(self, caller: Caller) -> list[Inhibitor]:
-        return [i for i in self.inhibitors.values() if caller.uid in (0, i.uid)]
+        return [i for i in self.inhibitors if caller.uid in (0, i.uid)]
 
     # Health
 
@@ -450,12 +407,12 @@ class Manager:
             return
         self._troubles[part] = reason
         if reason:
-            self._record("degraded", text=f"degraded: {reason}")
+            self.record("degraded", text=f"degraded: {reason}")
         self.ports.announcer.manager_changed("Health", "HealthReasons")
 
     # Memory
 
-    def _record(self, kind: str, session: Session | None = None, text: str = "") -> None:
+    def record(self, kind: str, session: Session | None = None, text: str = "") -> None:
         owner = (session.id, session.uid) if session else ("", -1)
         self.ports.log.append(Record(self.ports.clock.now(), kind, *owner, text))
 

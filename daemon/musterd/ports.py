@@ -36,6 +36,34 @@ class Leader:
     terminal: str = ""
     agent_session_id: str = ""
     transcript: str = ""
+    mark: str = (
+        ""  # id of the session that it was started to bring back (MUSTERD_SESSION in its environment)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How an end of a session went. `left` are processes of its tree that are still there."""
+
+    is_ended: bool  # the leader is gone, and nothing of its tree is left
+    how: str  # "by itself", "SIGTERM", "SIGKILL", or "kept: REASON" where nothing was sent
+    freed: int = 0  # bytes that its tree had for itself before, and has no more
+    left: tuple[str, ...] = ()  # "name (pid): why"
+
+    @property
+    def was_kept(self) -> bool:
+        """Something changed at the last moment, and nothing was sent."""
+        return self.how.startswith("kept")
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """A process that demonstrably belongs to a session whose leader is gone."""
+
+    session: SessionId
+    process: PidRef
+    name: str
+    memory: int  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +135,26 @@ class Warden(Protocol):
 
     async def sweep(self) -> None:
         """Look for agents that nobody registered; each comes as `Appeared`."""
+
+    async def end(self, session: Session, last_look: Observation | None) -> Ending:
+        """End it the way its adapter says, then with SIGTERM, then with SIGKILL, the whole tree; verified.
+
+        With a `last_look`, nothing is sent unless all is as it was then: transcript, children, screen. The
+        pane it ran in stays, and says what happened and how to resume. May take half a minute. Raises
+        NoSuchSession if the leader is gone already.
+        """
+
+    async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:
+        """What is left of ended sessions: by their own scope, or by environment mark and start time."""
+
+    async def end_leftovers(self, leftovers: Sequence[Leftover]) -> Ending: ...
+
+    async def resume(self, session: Session) -> None:
+        """Start its resume command in its directory: in its pane if that waits, else in a new window.
+
+        What is started carries MUSTERD_SESSION with its id, and is told of as `Appeared`. Raises
+        NotResumable if its directory or program is gone, Failed if there is no terminal to be had.
+        """
 
     async def close(self) -> None: ...
 
@@ -201,6 +249,10 @@ class Announcer(Protocol):
 
     def manager_changed(self, *names: str) -> None:
         """Properties of the Manager or Reaper interface have new values."""
+
+    def prepare_for_reap(self, session: Session, deadline: int) -> None: ...
+
+    def reap_cancelled(self, session: Session, gate: str) -> None: ...
 
     def session_reaped(self, session: Session, freed: int, *, dry_run: bool) -> None: ...
 

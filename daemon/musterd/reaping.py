@@ -1,50 +1,48 @@
-"""The reaper at work: looks at sessions, asks the core for verdicts, and acts on them as its mode allows."""
+"""The reaper at work: acts on the judge's verdicts, as its mode allows.
+
+Relief comes in steps, and pressure is measured again after each: leftovers of dead sessions first, then one
+session of the ranked list. A reap has two phases with a grace between them, and ends nothing that changed.
+"""
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from musterd.core.case import Case, Explanation, Mode, Verdict, World
-from musterd.core.errors import Failed, InvalidArgs, NoSuchSession, NotAuthorized
-from musterd.core.evidence import Observation, Usage
+from musterd.core.errors import Failed, InvalidArgs, MusterError, NotAuthorized
+from musterd.core.inhibitor import What, delaying
 from musterd.core.reaper import explain, rank
 from musterd.core.session import Session, SessionId
 from musterd.core.spec import text
-from musterd.core.state import Change, Modes
+from musterd.core.state import Change
 from musterd.core.units import USEC_PER_SEC
+from musterd.ender import Ender, Lease, receipt
+from musterd.judge import Judge
 from musterd.manager import Manager
-from musterd.ports import Action, Caller, Record
+from musterd.ports import Action, Caller, Leftover, Record, Warden
 
 logger = logging.getLogger(__name__)
-
-HOUR = 3600 * USEC_PER_SEC
-
-# An earlier look older than that many graces says nothing of what happened lately.
-LOOK_LIFE = 10
 
 # While pressure is up, no look follows another faster than that: looking costs memory bandwidth, too.
 SHORTEST_PAUSE = 1.0
 
 
 class Reaper:
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, judge: Judge, ender: Ender) -> None:
         self._manager = manager
+        self._judge = judge
+        self._ender = ender
         self._ports = manager.ports
-        self._looks: dict[SessionId, list[Observation]] = {}
-        self._verdicts: dict[SessionId, Explanation] = {}
-        self._usages: dict[SessionId, Usage] = {}
+        self._keeping = asyncio.Lock()
         self._would_have: dict[SessionId, int] = {}  # last word of a session when dry-run took it
-        self.last_evaluation = 0
+        self._reported: set[tuple[SessionId, int]] = set()  # leftovers that were told of: session and pid
 
     @property
     def mode(self) -> Mode:
+        """As it was set."""
         return self._manager.modes.reaper
-
-    @property
-    def actions(self) -> list[int]:
-        now = self._ports.clock.now()
-        return [at for at in self._manager.modes.actions if now - at < HOUR]
 
     async def set_mode(self, caller: Caller, mode: str, why: str) -> None:
         """An operator's order; on disk when it returns."""
@@ -54,136 +52,20 @@ class Reaper:
             raise InvalidArgs(f"mode '{mode[:64]}' is not 'off', 'dry-run' or 'on'") from None
         if not await self._ports.authority.allows(caller, Action.SET_MODE):
             raise NotAuthorized("Only an operator may change the mode of the reaper.")
-        if wanted is Mode.ON:
-            raise Failed(
-                "This release of musterd explains what it would reap, but does not reap: use 'dry-run'."
-            )
         change = Change(caller.uid, self._ports.clock.now(), text(why))
         before = self._manager.modes
-        await self._keep(replace(before, reaper=wanted, reaper_change=change, auto_disabled_reason=""))
+        await self._keep(reaper=wanted, reaper_change=change, auto_disabled_reason="")
         self._ports.log.append(
             Record(change.at, "mode", uid=caller.uid, text=f"reaper {before.reaper} → {wanted}: {why}")
         )
-        self._ports.announcer.manager_changed("Mode")
+        self._ports.announcer.manager_changed("Mode", "AutoDisabled", "AutoDisabledReason")
 
-    async def _keep(self, modes: Modes) -> None:
-        await self._ports.store.save_modes(modes)
-        self._manager.modes = modes
-
-    # Looking and judging
-
-    def verdict(self, session_id: SessionId) -> Explanation | None:
-        """The latest one, made whenever; None if none was made yet."""
-        return self._verdicts.get(session_id)
-
-    def last_usage(self, session_id: SessionId) -> Usage:
-        """What its tree cost when it was last looked at."""
-        return self._usages.get(session_id, Usage())
-
-    async def explain(self, session: Session) -> tuple[Explanation, int]:
-        """The verdict on one session, from a look made now, and the time of that."""
-        judged = await self.evaluate([session])
-        if not judged:
-            raise NoSuchSession(f"Session '{session.id}' could not be looked at.")
-        (case, explanation), *_ = judged
-        return explanation, case.now
-
-    async def evaluate(self, sessions: Sequence[Session]) -> list[tuple[Case, Explanation]]:
-        """One look at all of them, and a verdict on each that is still there afterwards."""
-        looks = await self._look(sessions)
-        now = self._ports.clock.now()
-        world = self._world(now)
-        judged = []
-        for session in sessions:
-            current = self._manager.registry.find(session.id)
-            if current is None or not current.is_current or current.id not in looks:
-                continue
-            case = self._case(current, looks[current.id], now)
-            judged.append((case, explain(case, world)))
-        self._remember(judged, now)
-        return judged
-
-    async def _look(self, sessions: Iterable[Session]) -> dict[SessionId, Observation]:
-        by_uid: dict[int, list[Session]] = {}
-        for session in sessions:
-            by_uid.setdefault(session.uid, []).append(session)
-        looks: dict[SessionId, Observation] = {}
-        for uid, theirs in by_uid.items():
-            warden = self._ports.wardens.get(uid)
-            if warden is None:
-                continue
-            try:
-                looks.update(await warden.observe(theirs, screens=True))
-            except Failed as exc:
-                self._manager.set_trouble(
-                    f"warden-{uid}", f"the warden of user {uid} does not answer: {exc}"
-                )
-            else:
-                self._manager.set_trouble(f"warden-{uid}", "")
-        return looks
-
-    def _case(self, session: Session, look: Observation, now: int) -> Case:
-        manager = self._manager
-        twins = manager.registry.by_agent_session(session.agent, session.agent_session_id)
-        return Case(
-            session=session,
-            look=look,
-            earlier=self._earlier(session.id, look),
-            inhibitors=list(manager.inhibitors.values()),
-            twins=[twin.id for twin in twins if twin.id != session.id],
-            unsupported=self._ports.adapters[session.agent].unsupported(session.version),
-            config=manager.config.reaper,
-            tier=manager.pressure.tier,
-            now=now,
-            clock_stepped=self._ports.clock.stepped(),
-        )
-
-    def _world(self, now: int) -> World:
-        actions = tuple(self.actions)
-        return World(
-            mode=self.mode,
-            tier=self._manager.pressure.tier,
-            now=now,
-            last_action=max(actions, default=0),
-            actions=actions,
-            clock_stepped=self._ports.clock.stepped(),
-        )
-
-    def _earlier(self, session_id: SessionId, look: Observation) -> Observation | None:
-        """The latest look by this process that is a grace old. Drops what is of no use any more."""
-        grace = int(self._manager.config.reaper.grace * USEC_PER_SEC)
-        past = [p for p in self._looks.get(session_id, []) if look.at - p.at < LOOK_LIFE * max(grace, 1)]
-        old = [p for p in past if look.at - p.at >= grace]
-        recent = [p for p in past if look.at - p.at < grace]
-        # At most one old look, and recent ones a quarter of a grace apart: five in all.
-        is_spaced = not recent or look.at - recent[-1].at >= grace // 4
-        self._looks[session_id] = old[-1:] + recent + ([look] if is_spaced else [])
-        return old[-1] if old else None
-
-    def _remember(self, judged: Sequence[tuple[Case, Explanation]], now: int) -> None:
-        self.last_evaluation = now
-        for case, explanation in judged:
-            before = self._verdicts.get(case.session.id)
-            self._verdicts[case.session.id] = explanation
-            self._usages[case.session.id] = case.look.usage
-            if before and (before.verdict, before.kept_by) == (explanation.verdict, explanation.kept_by):
-                continue
-            self._ports.log.append(_verdict_record(case, explanation))
-        for gone in [i for i in self._verdicts if not self._is_current(i)]:
-            for memory in (self._verdicts, self._usages, self._looks, self._would_have):
-                memory.pop(gone, None)
-
-    def _is_current(self, session_id: SessionId) -> bool:
-        session = self._manager.registry.find(session_id)
-        return session is not None and session.is_current
-
-    async def usage(self, session: Session) -> Usage:
-        warden = self._ports.wardens.get(session.uid)
-        if warden is None or not session.is_current:
-            return Usage()
-        usage = (await warden.usage([session])).get(session.id, Usage())
-        self._usages[session.id] = usage
-        return usage
+    async def _keep(self, **changes: Any) -> None:
+        """One change after the other: a mode that is set while another is written must not be lost."""
+        async with self._keeping:
+            modes = replace(self._manager.modes, **changes)
+            await self._ports.store.save_modes(modes)
+            self._manager.modes = modes
 
     # Acting
 
@@ -200,22 +82,157 @@ class Reaper:
         return max(min(config.grace, config.post_action_delay) or config.grace, SHORTEST_PAUSE)
 
     async def relieve(self) -> None:
-        judged = await self.evaluate(self._manager.registry.current())
+        """One step of relief."""
+        if await self._clear_leftovers():
+            return
+        judged = await self._judge.evaluate(self._manager.registry.current())
         reapable = [case for case, explanation in judged if explanation.verdict is Verdict.REAP]
         for case in rank(reapable):
+            if self._ender.is_leased(case.session.id):
+                continue
+            if self._judge.acting_mode is Mode.ON:
+                await self._reap(case)
+                return
             if self._would_have.get(case.session.id) == case.session.turn.last_word:
                 continue  # dry-run took it before; in earnest it would be gone
             await self._pretend(case)
             return
 
+    # Leftovers of dead sessions: the safest memory there is
+
+    async def _clear_leftovers(self) -> bool:
+        """Whether something was ended."""
+        past: dict[int, list[Session]] = {}
+        for session in self._manager.registry.past():
+            past.setdefault(session.uid, []).append(session)
+        ended = False
+        for uid, sessions in past.items():
+            if warden := self._ports.wardens.get(uid):
+                ended = await self._clear_leftovers_of(warden, sessions) or ended
+        return ended
+
+    async def _clear_leftovers_of(self, warden: Warden, sessions: Sequence[Session]) -> bool:
+        try:
+            left = await warden.leftovers(sessions)
+            self._report(left, warden.uid)
+            if (
+                not left
+                or self._manager.config.reaper.leftovers != "end"
+                or self._judge.acting_mode is not Mode.ON
+            ):
+                return False
+            ending = await warden.end_leftovers(left)
+        except Failed as exc:
+            logger.warning("Cannot look for leftovers of user %d: %s, ignoring", warden.uid, exc)
+            return False
+        text = f"{len(left)} leftovers of dead sessions were ended, {ending.freed} bytes came back"
+        self._log("leftovers-ended", text, uid=warden.uid)
+        return True
+
+    def _report(self, left: Sequence[Leftover], uid: int) -> None:
+        """Each of them once."""
+        for leftover in left:
+            key = (leftover.session, leftover.process.pid)
+            if key not in self._reported:
+                text = f"{leftover.name} ({leftover.process.pid}) is left of it, {leftover.memory} bytes"
+                now = self._ports.clock.now()
+                self._ports.log.append(Record(now, "leftover", leftover.session, uid, text))
+        ours = {(leftover.session, leftover.process.pid) for leftover in left}
+        self._reported = {key for key in self._reported if key in ours} | ours
+
+    # A reap in earnest
+
+    async def _reap(self, case: Case) -> None:
+        """Announce, wait, judge again from a new look, end, verify."""
+        session = case.session
+        with self._ender.lease(session.id, "the reaper") as lease:
+            grace = self._manager.config.reaper.grace
+            deadline = self._ports.clock.now() + int(grace * USEC_PER_SEC)
+            self._log("prepare", f"session '{session.id}' will be ended if it stays idle", session)
+            self._ports.announcer.prepare_for_reap(session, deadline)
+            await asyncio.sleep(grace)
+            await self._wait_for_delays(session)
+            final = await self._judge_again(session.id)
+            if lease.is_revoked:
+                return  # an order of its user came first
+            if final is None or final[1].verdict is not Verdict.REAP:
+                self._cancel(session, final)
+            else:
+                await self._end(lease, final[0])
+
+    async def _wait_for_delays(self, session: Session) -> None:
+        """Delay inhibitors hold it up, but not for ever."""
+        try:
+            async with asyncio.timeout(self._manager.config.reaper.inhibit_delay_max):
+                while delaying(self._manager.inhibitors, What.REAP, session):
+                    await self._manager.inhibitors.one_given_back()
+        except TimeoutError:
+            logger.info("Session '%s' is delayed no longer", session.id)
+
+    async def _judge_again(self, session_id: SessionId) -> tuple[Case, Explanation] | None:
+        """The whole predicate, from a look made now, at the pressure of now; None if it is gone."""
+        session = self._manager.registry.find(session_id)
+        if session is None or not session.is_current:
+            return None
+        return next(iter(await self._judge.evaluate([session])), None)
+
+    def _cancel(self, session: Session, final: tuple[Case, Explanation] | None) -> None:
+        gate, reason = (final[1].kept_by, final[1].reason) if final else ("identity", "it ended by itself")
+        self._refuse(session, gate, f"is kept after all by {gate}: {reason}")
+
+    def _refuse(self, session: Session, gate: str, why: str) -> None:
+        self._judge.refuse(session.id)
+        self._log("cancelled", f"session '{session.id}' {why}", session)
+        self._ports.announcer.reap_cancelled(session, gate)
+
+    async def _end(self, lease: Lease, case: Case) -> None:
+        session, now = case.session, self._ports.clock.now()
+        try:
+            await self._keep(actions=(*self._judge.actions, now))
+            if self._judge.acting_mode is not Mode.ON:
+                self._refuse(session, "mode", "is kept: the reaper was switched off")
+                return
+            ending = await self._ender.end(lease, session, "reaped", case.look)
+        except MusterError as exc:
+            await self._disarm(f"the end of session '{session.id}' is not clear: {exc}")
+            return
+        if ending.was_kept:
+            self._refuse(session, "transcript", f"is {ending.how}")
+            return
+        why = _evidence(case, self._judge.world(now))
+        text = f"session '{session.id}' was reaped, {ending.how}: {ending.freed} bytes came back; {why}"
+        self._ports.log.append(receipt(now, session, ending, text))
+        if not ending.is_ended:
+            left = "; ".join(ending.left) or ending.how
+            await self._disarm(f"session '{session.id}' could not be ended: {left}")
+            return
+        self._ports.announcer.session_reaped(session, ending.freed, dry_run=False)
+
+    async def _disarm(self, reason: str) -> None:
+        """When in doubt it acts as dry-run, over restarts, until an operator sets the mode again."""
+        self._log("auto-disabled", f"the reaper is disarmed: {reason}")
+        try:
+            await self._keep(auto_disabled_reason=reason)
+        except Failed as exc:
+            self._manager.modes = replace(self._manager.modes, auto_disabled_reason=reason)
+            self._manager.set_trouble("store", str(exc))
+        self._ports.announcer.manager_changed("AutoDisabled", "AutoDisabledReason")
+
+    def _log(self, kind: str, text: str, session: Session | None = None, uid: int = -1) -> None:
+        owner = (session.id, session.uid) if session else ("", uid)
+        self._ports.log.append(Record(self._ports.clock.now(), kind, *owner, text))
+
+    # Without doing it
+
     async def _pretend(self, case: Case) -> None:
         """Dry-run: everything but the end, with the same history and the same budget."""
         session, now = case.session, self._ports.clock.now()
         try:
-            await self._keep(replace(self._manager.modes, actions=(*self.actions, now)))
+            await self._keep(actions=(*self._judge.actions, now))
         except Failed as exc:
             self._manager.set_trouble("store", str(exc))
             return
+        self._would_have = {i: at for i, at in self._would_have.items() if i in self._manager.registry}
         self._would_have[session.id] = session.turn.last_word
         freed = case.look.usage.private
         self._ports.log.append(
@@ -231,6 +248,6 @@ class Reaper:
         self._ports.announcer.session_reaped(session, freed, dry_run=True)
 
 
-def _verdict_record(case: Case, explanation: Explanation) -> Record:
-    held = f", kept by {explanation.kept_by}: {explanation.reason}" if explanation.kept_by else ""
-    return Record(case.now, "verdict", case.session.id, case.session.uid, f"{explanation.verdict}{held}")
+def _evidence(case: Case, world: World) -> str:
+    """Every gate's evidence, for the receipt."""
+    return "; ".join(f"{gate.name}: {gate.finding.evidence}" for gate in explain(case, world).gates)

@@ -26,6 +26,7 @@ from musterd.bus.session_iface import SessionInterface
 from musterd.core.config import Config
 from musterd.core.errors import MusterError
 from musterd.core.session import State
+from musterd.ender import Ender
 from musterd.host import journal
 from musterd.host.clock import HostClock
 from musterd.host.configfiles import read_config
@@ -34,10 +35,13 @@ from musterd.host.notify import Notifier
 from musterd.host.psi import Gauge
 from musterd.host.store import FileStore
 from musterd.host.ticks import next_tick
+from musterd.judge import Judge
 from musterd.manager import Manager, Ports
 from musterd.options import Options
 from musterd.ports import Clock, Warden
 from musterd.reaping import Reaper
+from musterd.remote import RemoteSessions
+from musterd.reviver import Reviver
 from musterd.warden.local import LocalWarden
 
 logger = logging.getLogger(__name__)
@@ -55,6 +59,7 @@ class Service:
     def __init__(
         self,
         manager: Manager,
+        remote: RemoteSessions,
         reaper: Reaper,
         bus: BusConnection,
         gauge: Gauge,
@@ -62,6 +67,7 @@ class Service:
         options: Options,
     ) -> None:
         self._manager = manager
+        self._remote = remote
         self._gauge = gauge
         self._log = log
         self._reaper = reaper
@@ -80,6 +86,7 @@ class Service:
             async with asyncio.TaskGroup() as tasks:
                 parts = [
                     tasks.create_task(self._manager.run(), name="manager"),
+                    tasks.create_task(self._remote.run(), name="remote"),
                     tasks.create_task(self._reaper.run(), name="reaper"),
                     tasks.create_task(self._rounds(), name="rounds"),
                 ]
@@ -193,16 +200,18 @@ async def _build(
     gauge = Gauge(config.pressure, clock)
     ports = Ports(wardens, store, log, announcer, authority, clock, gauge, ADAPTERS)
     manager = Manager(config, ports)
-    reaper = Reaper(manager)
+    remote, ender, reviver = RemoteSessions(manager), Ender(manager), Reviver(manager)
+    judge = Judge(manager)
+    reaper = Reaper(manager, judge, ender)
     await manager.load()
-    front, door = _front(manager, reaper, contract, stack)
+    front, door = _front(manager, remote, ender, reviver, judge, reaper, contract, stack)
     bus = await stack.enter_async_context(BusConnection.open(options.bus, tasks, front=front))
     callers = Callers(bus)
     stack.callback(callers.forget_all)
     door.callers = callers
-    announcer.root_values = lambda: {**manager_values(manager), **reaper_values(manager, reaper)}
+    announcer.root_values = lambda: {**manager_values(manager), **reaper_values(manager, judge)}
     announcer.bus = bus
-    service = Service(manager, reaper, bus, gauge, log, options)
+    service = Service(manager, remote, reaper, bus, gauge, log, options)
     bus.listen(service.bus_changed)
     await bus.claim(BUS_NAME)  # last: whoever calls now finds everything in place
     return service
@@ -223,18 +232,25 @@ async def _wardens(options: Options, config: Config, clock: Clock) -> AsyncItera
 
 
 def _front(
-    manager: Manager, reaper: Reaper, contract: Contract, stack: AsyncExitStack
+    manager: Manager,
+    remote: RemoteSessions,
+    ender: Ender,
+    reviver: Reviver,
+    judge: Judge,
+    reaper: Reaper,
+    contract: Contract,
+    stack: AsyncExitStack,
 ) -> tuple[Front, Door]:
     door = Door(manager)
-    holds = Holds(manager.uninhibit)
+    holds = Holds(manager.inhibitors.give_back)
     stack.callback(holds.close)
     front = Front(contract, door, LIMITS)
-    manager_iface = ManagerInterface(manager, door, holds)
-    reaper_iface = ReaperInterface(manager, reaper, door)
+    manager_iface = ManagerInterface(manager, remote, ender, reviver, door, holds)
+    reaper_iface = ReaperInterface(manager, judge, reaper, door)
     front.register(MANAGER, manager_iface.handlers)
     front.register(REAPER, reaper_iface.handlers)
     front.properties(MANAGER, manager_iface.properties)
     front.properties(REAPER, reaper_iface.properties)
-    front.properties(SESSION, SessionInterface(manager, reaper).properties)
+    front.properties(SESSION, SessionInterface(manager, judge).properties)
     front.check()
     return front, door

@@ -261,7 +261,7 @@ def test_each_gate_is_seen_to_pass_and_not_to_pass(name: str) -> None:
     ],
 )
 def test_gate_about_the_machine(name: str, given: Any, outcome: Outcome) -> None:
-    assert dict(gates.WORLD_GATES)[name](given, ReaperConfig()).outcome is outcome
+    assert dict(gates.WORLD_GATES)[name](given, case()).outcome is outcome
 
 
 def test_proven_idle_session_is_reaped_under_pressure() -> None:

@@ -1,7 +1,7 @@
 """Ports that write down what they were told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from helpers.builders import BOOT, MINUTE, NOW, look
@@ -13,9 +13,13 @@ from musterd.core.evidence import Identity, Observation, Transcript, Usage
 from musterd.core.pressure import PressureSource, Reading
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.core.state import Modes
+from musterd.ender import Ender
+from musterd.judge import Judge
 from musterd.manager import Manager, Ports
-from musterd.ports import Caller, Leader, Loaded, Record, WardenEvent
+from musterd.ports import Appeared, Caller, Ending, Gone, Leader, Leftover, Loaded, Record, WardenEvent
 from musterd.reaping import Reaper
+from musterd.remote import RemoteSessions
+from musterd.reviver import Reviver
 
 ALICE = Caller(1000, 50, ":1.1")
 BOB = Caller(1001, 60, ":1.2")
@@ -68,6 +72,9 @@ class FakeWarden:
         self.queue: asyncio.Queue[WardenEvent] = asyncio.Queue()
         self.looks: dict[SessionId, Observation] = {}
         self.failure: Exception | None = None
+        self.ending = Ending(is_ended=True, how="SIGTERM", freed=200)
+        self.left: list[Leftover] = []
+        self.before_end: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
     def start(self, *pids: int) -> None:
         self.leaders.update({pid: leader(pid, uid=self.uid) for pid in pids})
@@ -112,6 +119,32 @@ class FakeWarden:
 
     async def sweep(self) -> None:
         self.told.append("sweep")
+
+    async def end(self, session: Session, last_look: Observation | None) -> Ending:
+        self.told.append(f"end {session.id}")
+        await self.before_end()
+        if self.failure:
+            raise self.failure
+        if self.ending.is_ended and session.leader:
+            self.leaders.pop(session.leader.pid, None)
+            self.queue.put_nowait(Gone(session.id))
+        return self.ending
+
+    async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:
+        return self.left
+
+    async def end_leftovers(self, leftovers: Sequence[Leftover]) -> Ending:
+        self.told.append(f"end {len(leftovers)} leftovers")
+        self.left = []
+        return Ending(is_ended=True, how="SIGTERM", freed=5)
+
+    async def resume(self, session: Session) -> None:
+        self.told.append(f"resume {session.id}")
+        if self.failure:
+            raise self.failure
+        self.start(900)
+        self.leaders[900] = replace(self.leaders[900], mark=session.id)
+        self.queue.put_nowait(Appeared(self.leaders[900]))
 
     async def close(self) -> None:
         self.told.append("close")
@@ -202,6 +235,12 @@ class FakeAnnouncer:
     def manager_changed(self, *names: str) -> None:
         self.told.append(" ".join(names))
 
+    def prepare_for_reap(self, session: Session, deadline: int) -> None:
+        self.told.append(f"prepare {session.id}")
+
+    def reap_cancelled(self, session: Session, gate: str) -> None:
+        self.told.append(f"cancelled {session.id} {gate}")
+
     def session_reaped(self, session: Session, freed: int, *, dry_run: bool) -> None:
         self.told.append(f"reaped {session.id} {freed} {dry_run}")
 
@@ -254,7 +293,11 @@ class Bench:
             {agent: FakeAgent() for agent in Agent},
         )
         self.manager = Manager(config or Config(), ports)
-        self.reaper = Reaper(self.manager)
+        self.remote = RemoteSessions(self.manager)
+        self.ender = Ender(self.manager)
+        self.reviver = Reviver(self.manager)
+        self.judge = Judge(self.manager)
+        self.reaper = Reaper(self.manager, self.judge, self.ender)
 
 
 DISK_FULL = Failed("The disk is full.")

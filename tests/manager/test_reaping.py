@@ -42,9 +42,9 @@ async def test_one_look_is_not_enough_and_two_are() -> None:
     bench, (session,) = await idle_sessions()
     bench.gauge.press(50)
     bench.manager.pressure = bench.manager.pressure.next(await bench.gauge.queue.get(), EAGER.pressure)
-    first, _ = await bench.reaper.explain(session)
+    first, _ = await bench.judge.explain(session)
     assert (first.verdict, first.kept_by) == (Verdict.KEEP, "transcript")
-    second, _ = await bench.reaper.explain(session)
+    second, _ = await bench.judge.explain(session)
     assert (second.verdict, second.kept_by) == (Verdict.REAP, "")
 
 
@@ -53,7 +53,7 @@ async def test_looks_closer_than_a_grace_do_not_make_two() -> None:
     bench, (session,) = await idle_sessions(config=config)
     for after, kept_by in ((0, "transcript"), (10, "transcript"), (29, "transcript"), (30, "tier")):
         bench.alice.looks[session.id] = replace(_look(session), at=bench.clock.time + after * SECOND)
-        assert (await bench.reaper.explain(session))[0].kept_by == kept_by
+        assert (await bench.judge.explain(session))[0].kept_by == kept_by
 
 
 def _look(session: Session) -> Observation:
@@ -69,7 +69,7 @@ async def test_looks_of_long_ago_are_not_compared_with() -> None:
     bench, (session,) = await idle_sessions(config=config)
     for at in (0, 3600):
         bench.alice.looks[session.id] = replace(_look(session), at=bench.clock.time + at * SECOND)
-        explanation, _ = await bench.reaper.explain(session)
+        explanation, _ = await bench.judge.explain(session)
     assert explanation.kept_by == "transcript"
 
 
@@ -105,10 +105,10 @@ async def test_nothing_is_taken_when_the_order_cannot_be_written() -> None:
 async def test_warden_that_does_not_answer_keeps_its_sessions_and_is_told_of() -> None:
     bench, sessions = await idle_sessions()
     bench.alice.failure = Failed("no answer")
-    assert await bench.reaper.evaluate(sessions) == []
+    assert await bench.judge.evaluate(sessions) == []
     assert bench.manager.health_reasons == ["the warden of user 1000 does not answer: no answer"]
     bench.alice.failure = None
-    await bench.reaper.evaluate(sessions)
+    await bench.judge.evaluate(sessions)
     assert bench.manager.health_reasons == []
 
 
@@ -117,7 +117,7 @@ async def test_twin_of_the_same_conversation_keeps_both() -> None:
     bench.alice.start(2)
     await bench.manager.register(ALICE, Spec(pid=2, agent=Agent.CODEX, agent_session_id="t1"))
     for _ in range(2):
-        explanation, _ = await bench.reaper.explain(session)
+        explanation, _ = await bench.judge.explain(session)
     assert explanation.kept_by == "resumable"
 
 
@@ -128,7 +128,7 @@ async def test_mode_is_an_operators_and_durable() -> None:
     await bench.reaper.set_mode(ALICE, "off", "because")
     change = bench.store.modes.reaper_change
     assert (bench.store.modes.reaper, change.by_uid, change.why) == (Mode.OFF, 1000, "because")
-    assert bench.announcer.told == ["Mode"]
+    assert bench.announcer.told == ["Mode AutoDisabled AutoDisabledReason"]
 
 
 @pytest.mark.parametrize("mode", ["", "On", "dry", "x" * 9000])
@@ -137,14 +137,9 @@ async def test_mode_that_there_is_none_of_is_refused(mode: str) -> None:
         await Bench().reaper.set_mode(ROOT, mode, "because")
 
 
-async def test_reaping_in_earnest_is_not_in_this_release() -> None:
-    with pytest.raises(Failed):
-        await Bench().reaper.set_mode(ROOT, "on", "because")
-
-
 async def test_verdict_is_written_when_it_changes_not_at_each_look() -> None:
     bench, sessions = await idle_sessions()
     for _ in range(5):
         bench.clock.time += MINUTE // 100
-        await bench.reaper.evaluate(sessions)
+        await bench.judge.evaluate(sessions)
     assert bench.log.kinds().count("verdict") == 2

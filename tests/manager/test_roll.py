@@ -244,8 +244,8 @@ async def test_inhibitors_are_counted_and_limited() -> None:
     ]
     with pytest.raises(LimitReached):
         await bench.manager.inhibit(ALICE, "reap", "vim", "w", "block", session.id)
-    bench.manager.uninhibit(held[0].number)
-    bench.manager.uninhibit(held[0].number)
+    bench.manager.inhibitors.give_back(held[0].number)
+    bench.manager.inhibitors.give_back(held[0].number)
     assert len(bench.manager.visible_inhibitors(ALICE)) == 31
     assert bench.manager.visible_inhibitors(BOB) == []
 
@@ -279,17 +279,17 @@ async def test_quarantined_file_is_told_of() -> None:
 async def test_remote_session_lives_by_its_heartbeat() -> None:
     bench = Bench()
     spec = Spec(agent=Agent.PI, host="build7", cwd="/w")
-    session = await bench.manager.register(ALICE, spec)
+    session = await bench.remote.register(ALICE, spec)
     assert session.leader is None
-    await bench.manager.heartbeat(ALICE, session.id)
-    assert (await bench.manager.register(ALICE, spec)).id == session.id
+    await bench.remote.heartbeat(ALICE, session.id)
+    assert (await bench.remote.register(ALICE, spec)).id == session.id
     bench.clock.time += 2 * MINUTE
-    bench.manager.check_heartbeats()
+    bench.remote.sweep()
     assert bench.manager.registry.get(session.id).state is State.OFFLINE
-    replacement = await bench.manager.register(ALICE, replace(spec, agent_session_id="new"))
+    replacement = await bench.remote.register(ALICE, replace(spec, agent_session_id="new"))
     assert [s.id for s in bench.manager.registry.current()] == [replacement.id]
     bench.clock.time += 3 * MINUTE
-    bench.manager.check_heartbeats()
+    bench.remote.sweep()
     assert bench.manager.registry.current() == []
 
 
@@ -297,7 +297,7 @@ async def test_heartbeat_of_a_local_session_is_refused() -> None:
     bench = started(1)
     session = await bench.manager.register(ALICE, Spec(pid=1))
     with pytest.raises(InvalidArgs, match="process 1 is watched"):
-        await bench.manager.heartbeat(ALICE, session.id)
+        await bench.remote.heartbeat(ALICE, session.id)
 
 
 async def test_a_disk_that_fails_is_told_of_and_written_to_again() -> None:

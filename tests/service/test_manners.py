@@ -128,7 +128,8 @@ async def test_inhibitor_ends_with_its_holder_however_it_dies(daemon: Daemon) ->
         ("Inhibit", "sssss", ["nap", "w", "w", "block", ""], "InvalidArgs"),
         ("Inhibit", "sssss", ["reap", "w", "w", "block", "nobody"], "NoSuchSession"),
         ("Reaper.SetMode", "ss", ["sometimes", "w"], "InvalidArgs"),
-        ("Reaper.SetMode", "ss", ["on", "w"], "Failed"),
+        ("TerminateSession", "ss", ["nobody", "w"], "NoSuchSession"),
+        ("ResumeSession", "s", ["nobody"], "NoSuchSession"),
         ("Reaper.Explain", "s", [""], "NoSuchSession"),
     ],
 )

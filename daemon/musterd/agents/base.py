@@ -151,7 +151,11 @@ class Adapter:
         """Read the visible screen, as plain text. Only for vetoes."""
         return ScreenReading(has_dialog=False, has_draft=False)
 
-    # Resuming
+    # Ending and resuming
+
+    def quit_keys(self, session: Session) -> tuple[str, ...]:
+        """What a user types into an empty composer to leave, as tmux's send-keys takes it; () to use SIGTERM."""
+        return ()
 
     def resume_command(self, session: Session) -> tuple[str, ...]:
         """The argument list that brings its conversation back, in its directory; () if nothing does."""

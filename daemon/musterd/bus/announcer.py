@@ -51,6 +51,12 @@ class BusAnnouncer:
         self._root_changed.update(names)
         self._wake()
 
+    def prepare_for_reap(self, session: Session, deadline: int) -> None:
+        self._emit(REAPER, "PrepareForReap", [session.id, deadline])
+
+    def reap_cancelled(self, session: Session, gate: str) -> None:
+        self._emit(REAPER, "ReapCancelled", [session.id, gate])
+
     def session_reaped(self, session: Session, freed: int, *, dry_run: bool) -> None:
         self._emit(REAPER, "SessionReaped", [session.id, freed, dry_run])
 

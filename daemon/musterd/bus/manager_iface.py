@@ -10,8 +10,11 @@ from musterd import __version__
 from musterd.agents.base import Json
 from musterd.core.errors import InvalidArgs
 from musterd.core.spec import agent, parse_spec
+from musterd.ender import Ender
 from musterd.manager import Manager
 from musterd.ports import Record
+from musterd.remote import RemoteSessions
+from musterd.reviver import Reviver
 
 from .call import Call, Handler
 from .contract import Values
@@ -23,8 +26,19 @@ NO_UID = 0xFFFFFFFF  # of an event that is about no user
 
 
 class ManagerInterface:
-    def __init__(self, manager: Manager, door: Door, holds: Holds) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        remote: RemoteSessions,
+        ender: Ender,
+        reviver: Reviver,
+        door: Door,
+        holds: Holds,
+    ) -> None:
         self._manager = manager
+        self._remote = remote
+        self._ender = ender
+        self._reviver = reviver
         self._door = door
         self._holds = holds
 
@@ -44,6 +58,8 @@ class ManagerInterface:
             "Inhibit": self._inhibit,
             "ListInhibitors": self._list_inhibitors,
             "SetProtected": self._set_protected,
+            "TerminateSession": self._terminate_session,
+            "ResumeSession": self._resume_session,
             "ListEvents": self._list_events,
         }
 
@@ -52,14 +68,15 @@ class ManagerInterface:
 
     async def _register_session(self, call: Call) -> Sequence[object]:
         spec = parse_spec({key: variant.value for key, variant in call.args[0].items()})
-        session = await self._manager.register(await self._door.caller(call), spec)
+        home = self._remote if spec.host else self._manager
+        session = await home.register(await self._door.caller(call), spec)
         return [session.id, session_path(session.id)]
 
     async def _release_session(self, call: Call) -> None:
         await self._manager.release(await self._door.caller(call), call.args[0])
 
     async def _heartbeat(self, call: Call) -> None:
-        await self._manager.heartbeat(await self._door.caller(call), call.args[0])
+        await self._remote.heartbeat(await self._door.caller(call), call.args[0])
 
     async def _list_sessions(self, call: Call) -> Sequence[object]:
         return [page(self._manager.visible(await self._door.caller(call)), 0, 0, row)]
@@ -111,6 +128,14 @@ class ManagerInterface:
     async def _set_protected(self, call: Call) -> None:
         session_id, protected = call.args
         await self._manager.protect(await self._door.caller(call), session_id, protected=protected)
+
+    async def _terminate_session(self, call: Call) -> None:
+        session_id, why = call.args
+        await self._ender.terminate(await self._door.caller(call), session_id, why)
+
+    async def _resume_session(self, call: Call) -> Sequence[object]:
+        session = await self._reviver.resume(await self._door.caller(call), call.args[0])
+        return [session.id]
 
     async def _list_events(self, call: Call) -> Sequence[object]:
         limit, after, before, session_id = call.args

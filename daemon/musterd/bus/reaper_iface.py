@@ -6,6 +6,7 @@ from typing import Any
 from dbus_fast import Variant
 
 from musterd.core.case import Case, Explanation, Gate
+from musterd.judge import Judge
 from musterd.manager import Manager
 from musterd.ports import Record
 from musterd.reaping import Reaper
@@ -20,8 +21,9 @@ HISTORY_ROWS = 500
 
 
 class ReaperInterface:
-    def __init__(self, manager: Manager, reaper: Reaper, door: Door) -> None:
+    def __init__(self, manager: Manager, judge: Judge, reaper: Reaper, door: Door) -> None:
         self._manager = manager
+        self._judge = judge
         self._reaper = reaper
         self._door = door
 
@@ -35,20 +37,20 @@ class ReaperInterface:
         }
 
     async def properties(self, _call: Call, _path: str) -> Values:
-        return reaper_values(self._manager, self._reaper)
+        return reaper_values(self._manager, self._judge)
 
     async def _set_mode(self, call: Call) -> None:
         await self._reaper.set_mode(await self._door.caller(call), *call.args)
 
     async def _explain(self, call: Call) -> Sequence[object]:
         session = await self._manager.session(await self._door.caller(call), call.args[0])
-        explanation, now = await self._reaper.explain(session)
+        explanation, now = await self._judge.explain(session)
         gates = [_gate_row(gate, now) for gate in explanation.gates]
         return [explanation.verdict.value, explanation.kept_by, gates]
 
     async def _list_verdicts(self, call: Call) -> Sequence[object]:
         sessions = self._manager.visible(await self._door.caller(call))
-        return [page(await self._reaper.evaluate(sessions), 0, 0, _verdict_row)]
+        return [page(await self._judge.evaluate(sessions), 0, 0, _verdict_row)]
 
     async def _history(self, call: Call) -> Sequence[object]:
         limit = min(call.args[0] or HISTORY_ROWS, HISTORY_ROWS)
@@ -57,14 +59,14 @@ class ReaperInterface:
         return [[_history_row(number, record) for number, record in events]]
 
 
-def reaper_values(manager: Manager, reaper: Reaper) -> dict[str, Any]:
+def reaper_values(manager: Manager, judge: Judge) -> dict[str, Any]:
     return {
-        "Mode": reaper.mode.value,
+        "Mode": manager.modes.reaper.value,
         "AutoDisabled": bool(manager.modes.auto_disabled_reason),
         "AutoDisabledReason": manager.modes.auto_disabled_reason,
         "Tier": manager.pressure.tier.value,
-        "LastEvaluationUSec": reaper.last_evaluation,
-        "ReapsLastHour": len(reaper.actions),
+        "LastEvaluationUSec": judge.last_evaluation,
+        "ReapsLastHour": len(judge.actions),
         "BudgetPerHour": manager.config.reaper.budget_per_hour,
     }
 

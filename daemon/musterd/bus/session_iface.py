@@ -6,8 +6,8 @@ from musterd.core.case import Explanation
 from musterd.core.errors import NoSuchSession
 from musterd.core.evidence import Usage
 from musterd.core.session import Session
+from musterd.judge import Judge
 from musterd.manager import Manager
-from musterd.reaping import Reaper
 
 from .call import Call
 from .contract import PROPERTIES, Values
@@ -15,9 +15,9 @@ from .names import session_id_of
 
 
 class SessionInterface:
-    def __init__(self, manager: Manager, reaper: Reaper) -> None:
+    def __init__(self, manager: Manager, judge: Judge) -> None:
         self._manager = manager
-        self._reaper = reaper
+        self._judge = judge
 
     async def properties(self, call: Call, path: str) -> Values:
         session_id = session_id_of(path)
@@ -25,10 +25,10 @@ class SessionInterface:
             raise NoSuchSession(f"There is no session at '{path}'.")
         session = self._manager.registry.get(session_id)
         if call.interface == PROPERTIES:  # a list of all must not walk all of /proc for each
-            usage = await self._reaper.usage(session)
+            usage = await self._judge.usage(session)
         else:
-            usage = self._reaper.last_usage(session.id)
-        return session_values(session, self._reaper.verdict(session.id), usage)
+            usage = self._judge.last_usage(session.id)
+        return session_values(session, self._judge.verdict(session.id), usage)
 
 
 def session_values(session: Session, verdict: Explanation | None, usage: Usage) -> dict[str, Any]:

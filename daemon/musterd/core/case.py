@@ -78,6 +78,7 @@ class Case:
     inhibitors: Sequence[Inhibitor] = ()
     claims: Sequence[str] = ()  # open ones
     twins: Sequence[SessionId] = ()  # other live sessions with the same agent session id
+    refused: int = 0  # when a reap of it was last cancelled, or failed
     unsupported: str = ""  # why its agent's idleness cannot be proven
     is_ours: bool = False  # the daemon's own session
     config: ReaperConfig = field(default_factory=ReaperConfig)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from musterd.core.case import Case, Finding, Mode, Outcome, World
-from musterd.core.config import ReaperConfig
 from musterd.core.evidence import Child, NativeState, Unknown
 from musterd.core.inhibitor import What, blocking
 from musterd.core.pressure import Tier
@@ -19,6 +18,9 @@ _HOUR = 3600 * USEC_PER_SEC
 
 # A helper may tick over between two looks (time-outs, keep-alives), but needs less of one core than this.
 HELPER_CPU_SHARE = 0.02
+
+# A reap that was cancelled is not tried again before that many pauses: what kept it once will again.
+BACKOFF = 10
 
 # Programs there this soon after the agent, before its first turn, are its furniture (MCP servers and such).
 BASELINE_USEC = 30 * USEC_PER_SEC
@@ -293,23 +295,27 @@ def worktree(case: Case) -> Finding:
 # Gates about the machine
 
 
-def mode(world: World, _config: ReaperConfig) -> Finding:
+def mode(world: World, _case: Case) -> Finding:
     return _keep("the reaper is off") if world.mode is Mode.OFF else _pass(f"the reaper is {world.mode}")
 
 
-def tier(world: World, _config: ReaperConfig) -> Finding:
+def tier(world: World, _case: Case) -> Finding:
     if world.tier is Tier.NORMAL:
         return _keep("memory pressure is normal")
     return _pass(f"memory pressure is {world.tier}")
 
 
-def cooldown(world: World, config: ReaperConfig) -> Finding:
+def cooldown(world: World, case: Case) -> Finding:
+    config = case.config
     past = world.now - world.last_action
     if world.last_action and past < config.post_action_delay * USEC_PER_SEC:
         return _keep(f"the last reap was {span(max(past, 0))} ago", world.last_action)
     spent = sum(1 for at in world.actions if world.now - at < _HOUR)
     if spent >= config.budget_per_hour:
         return _keep(f"the budget of {config.budget_per_hour} reaps an hour is spent", world.last_action)
+    since_refusal = world.now - case.refused
+    if case.refused and since_refusal < BACKOFF * config.post_action_delay * USEC_PER_SEC:
+        return _keep(f"a reap of it was cancelled {span(max(since_refusal, 0))} ago", case.refused)
     return _pass(f"{spent} of {config.budget_per_hour} reaps this hour")
 
 
@@ -334,7 +340,7 @@ CASE_GATES: tuple[tuple[str, Callable[[Case], Finding]], ...] = (
     ("worktree", worktree),
 )
 
-WORLD_GATES: tuple[tuple[str, Callable[[World, ReaperConfig], Finding]], ...] = (
+WORLD_GATES: tuple[tuple[str, Callable[[World, Case], Finding]], ...] = (
     ("mode", mode),
     ("tier", tier),
     ("cooldown", cooldown),

@@ -48,5 +48,9 @@ def parse_mode(text: str) -> Mode:
         raise InvalidArgs(f"mode '{text}' is not 'block' or 'delay'") from None
 
 
+def delaying(inhibitors: Iterable[Inhibitor], what: What, session: Session) -> list[Inhibitor]:
+    return [i for i in inhibitors if i.mode is Mode.DELAY and what in i.what and i.covers(session)]
+
+
 def blocking(inhibitors: Iterable[Inhibitor], what: What, session: Session) -> list[Inhibitor]:
     return [i for i in inhibitors if i.mode is Mode.BLOCK and what in i.what and i.covers(session)]

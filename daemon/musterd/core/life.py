@@ -67,16 +67,43 @@ def _told(session: Session, event: AgentEvent) -> Session:
 
 
 def _state(session: Session, event: AgentEvent) -> State:
-    turn = session.turn
-    if not session.is_current or session.state is State.STOPPING:
+    if session.state in (State.ENDED, State.STOPPING, State.FAILED):
         return session.state
+    said = settled_state(session.turn)
+    if said is State.STARTING:
+        return State.IDLE if event.kind is EventKind.SESSION_START else session.state
+    return said
+
+
+def settled_state(turn: Turn) -> State:
+    """What a session does by its own word alone; `starting` if it has not said."""
     if turn.waiting:
         return State.WAITING
     if turn.is_working:
         return State.BUSY
-    if turn.ended or turn.settled or event.kind is EventKind.SESSION_START:
-        return State.IDLE
-    return session.state
+    return State.IDLE if turn.ended or turn.settled else State.STARTING
+
+
+def revived(past: Session, seen: Session, now: int) -> Session:
+    """An ended session, brought back by a new process: young again, and with nothing said yet."""
+    return replace(
+        past,
+        leader=seen.leader,
+        terminal=seen.terminal or past.terminal,
+        transcript=seen.transcript or past.transcript,
+        version=seen.version or past.version,
+        executable=seen.executable or past.executable,
+        started_usec=seen.started_usec,
+        created_usec=now,
+        resumed_usec=now,
+        state=State.STARTING,
+        state_source=Source.PROCESS,
+        turn=Turn(),
+        ended_usec=0,
+        ended_reason="",
+        ending="",
+        last_error="",
+    )
 
 
 def is_worth_saving(before: Session, after: Session) -> bool:

@@ -9,7 +9,7 @@ from musterd.core.gates import CASE_GATES, WORLD_GATES, quiet_since
 def explain(case: Case, world: World) -> Explanation:
     """Ask every gate, not only up to the first that keeps."""
     own = [Gate(name, _ask(gate, case)) for name, gate in CASE_GATES]
-    machine = [Gate(name, gate(world, case.config)) for name, gate in WORLD_GATES]
+    machine = [Gate(name, gate(world, case)) for name, gate in WORLD_GATES]
     gates = (*own, *machine)
     kept_by = next((g.name for g in gates if g.finding.outcome is not Outcome.PASS), "")
     if not kept_by:

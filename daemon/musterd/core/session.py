@@ -26,12 +26,12 @@ class State(StrEnum):
     WAITING = "waiting"  # for a human: a permission, a question, a form
     STOPPING = "stopping"  # an end of it is under way
     ENDED = "ended"
-    FAILED = "failed"  # an end of it was tried and could not be verified
+    FAILED = "failed"  # an end of it was tried, and its leader is still there
     OFFLINE = "offline"  # on another host, and not heard of for a while
 
     @property
     def is_current(self) -> bool:
-        return self not in (State.ENDED, State.FAILED)
+        return self is not State.ENDED
 
 
 class Source(StrEnum):
@@ -87,6 +87,8 @@ class Session:
     started_usec: int = 0  # the leader's start
     created_usec: int = 0  # on the roll since
     resumed_usec: int = 0
+    resumes: tuple[int, ...] = ()  # when it was brought back, the past day
+    ending: str = ""  # why an end of it is under way: what it ended of, if the daemon is gone meanwhile
     heartbeat_usec: int = 0
     state: State = State.STARTING
     state_source: Source = Source.NONE

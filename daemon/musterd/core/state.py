@@ -51,6 +51,7 @@ def parse_session(text: str) -> Session:
     turn["subagents"] = frozenset(_texts(turn.pop("subagents", []), "subagents"))
     turn["pending"] = _texts(turn.pop("pending", []), "pending")
     leader = table.pop("leader", None)
+    table["resumes"] = _numbers(table.get("resumes", []), "resumes")
     for name in ("command", "resume_command", "labels"):
         table[name] = _texts(table.get(name, []), name)
     table["agent"] = Agent(str(table.get("agent")))
@@ -72,10 +73,7 @@ def parse_modes(text: str) -> Modes:
     table = _versioned(text, MODE_VERSION, "modes")
     table["reaper"] = Mode(str(table.get("reaper", Mode.DRY_RUN)))
     table["reaper_change"] = _build(Change, dict(_table(table.get("reaper_change", {}), "reaper_change")))
-    actions = table.get("actions", [])
-    if not isinstance(actions, list) or not all(isinstance(at, int) for at in actions):
-        raise ValueError("'actions' is not a list of numbers")
-    table["actions"] = tuple(actions)
+    table["actions"] = _numbers(table.get("actions", []), "actions")
     return _build(Modes, table)
 
 
@@ -109,6 +107,12 @@ def _table(value: object, name: str) -> Mapping[str, object]:
     if isinstance(value, dict):
         return value
     raise ValueError(f"'{name}' is not a table")
+
+
+def _numbers(value: object, name: str) -> tuple[int, ...]:
+    if isinstance(value, list) and all(type(number) is int for number in value):
+        return tuple(value)
+    raise ValueError(f"'{name}' is not a list of numbers")
 
 
 def _texts(value: object, name: str) -> tuple[str, ...]:

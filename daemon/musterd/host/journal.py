@@ -29,6 +29,12 @@ MESSAGE_IDS = {
     "ended": "37fd941acb964a16bd2ffc589f24d84c",
     "reaped": "fbb7ba4c9af9484b9c842bca6273452e",
     "would-reap": "80ceda8a6c3d4b3283edbcca19c47f73",
+    "resumed": "91376ecb7cb14aeea136e1664d9ec552",
+    "terminated": "3ede1b30f63b464d86da65fe1a3a19ba",
+    "prepare": "603f61b916b844af968da854b263a8dd",
+    "cancelled": "df1a6cfc7eca4cc9b634ab69dd89c101",
+    "leftover": "df5d1fdb10634931a4e93747ddb69995",
+    "leftovers-ended": "e33ab34b99954ad8ab88fb283bd5f8c8",
     "mode": "611d60a39fcb48a993fd188d1ca7d505",
     "pressure": "82f47d16e1e248a9b6cf7981d1dec4f0",
     "quarantined": "74d71d765e9a4f1191424ba5d77b07a5",
@@ -37,6 +43,8 @@ MESSAGE_IDS = {
 }
 LEVELS = {
     "reaped": NOTICE,
+    "terminated": NOTICE,
+    "leftovers-ended": NOTICE,
     "mode": NOTICE,
     "quarantined": logging.WARNING,
     "auto-disabled": logging.ERROR,

@@ -1,0 +1,118 @@
+"""The one place from which sessions are ended. Whoever wants one to end takes its lease first.
+
+An order of its user and the reaper's decision can meet, and its own exit either of them. The lease puts the
+first two one after the other; the state file says what an end was for, even if the daemon is gone by then.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from musterd.core.errors import Busy, Failed, NoSuchSession
+from musterd.core.evidence import Observation
+from musterd.core.life import settled_state
+from musterd.core.session import Session, SessionId, State
+from musterd.manager import Manager
+from musterd.ports import Caller, Ending, Record
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to end one session, until it is given back or revoked."""
+
+    session: SessionId
+    holder: str
+    is_ending: bool = False  # the first signal is on its way: too late to revoke
+    is_revoked: bool = False
+
+
+class Ender:
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._leases: dict[SessionId, Lease] = {}
+
+    def is_leased(self, session_id: SessionId) -> bool:
+        return session_id in self._leases
+
+    @contextmanager
+    def lease(self, session_id: SessionId, holder: str, *, revokes: bool = False) -> Iterator[Lease]:
+        """Raises Busy while somebody else has it. A user's order revokes that of a reap in its grace."""
+        held = self._leases.get(session_id)
+        if held and (held.is_ending or not revokes):
+            raise Busy(f"An end of session '{session_id}' by {held.holder} is under way.")
+        if held:
+            held.is_revoked = True
+        lease = Lease(session_id, holder)
+        self._leases[session_id] = lease
+        try:
+            yield lease
+        finally:
+            if self._leases.get(session_id) is lease:
+                del self._leases[session_id]
+
+    async def terminate(self, caller: Caller, session_id: str, why: str) -> Ending:
+        """A user's order: the same way to its end as the reaper's, at once."""
+        session = await self._manager.session(caller, session_id)
+        if not session.is_current:
+            raise NoSuchSession(f"Session '{session.id}' has ended already.")
+        if session.leader is None:
+            raise Failed(f"Session '{session.id}' is on another host: it can only be ended there.")
+        with self.lease(session.id, f"user {caller.uid}", revokes=True) as lease:
+            ending = await self.end(lease, session, "terminated", None)
+        how = f"session '{session.id}' was ended by order of user {caller.uid}, {ending.how}: {why}"
+        self._manager.record("terminated", session, how)
+        if not ending.is_ended:
+            left = "; ".join(ending.left) or ending.how
+            raise Failed(f"Session '{session.id}' could not be ended: {left}.")
+        return ending
+
+    async def end(self, lease: Lease, session: Session, reason: str, look: Observation | None) -> Ending:
+        """The recipe to resume it and the reason are on disk before anything is sent.
+
+        With a look, nothing is sent unless all is still as it was then.
+        """
+        lease.is_ending = True
+        manager = self._manager
+        stopping = replace(session, state=State.STOPPING, ending=reason)
+        manager.change(session, stopping)
+        try:
+            await manager.ports.store.save(stopping)
+            ending = await manager.ports.wardens[session.uid].end(stopping, look)
+        except NoSuchSession:
+            ending = Ending(is_ended=True, how="by itself")
+        except BaseException:
+            self._take_back(session.id)
+            raise
+        self._settle(session.id, ending)
+        return ending
+
+    def _settle(self, session_id: SessionId, ending: Ending) -> None:
+        """What the end made of the session. The kernel may have told of its exit before we come here."""
+        session = self._manager.registry.find(session_id)
+        if session is None or not session.is_current:
+            return
+        if ending.is_ended:
+            self._manager.end(session, session.ending or "exited")
+        elif ending.was_kept:
+            self._take_back(session_id)
+        else:
+            left = "; ".join(ending.left) or ending.how
+            self._manager.change(
+                session, replace(session, state=State.FAILED, last_error=f"could not be ended: {left}")
+            )
+
+    def _take_back(self, session_id: SessionId) -> None:
+        session = self._manager.registry.find(session_id)
+        if session and session.is_current:
+            self._manager.change(session, replace(session, state=settled_state(session.turn), ending=""))
+
+
+def receipt(at: int, session: Session, ending: Ending, text: str) -> Record:
+    """What an owner wants to know of a session that was reaped."""
+    fields: dict[str, str | int] = {
+        "freed": ending.freed,
+        "how": ending.how,
+        "left": "; ".join(ending.left),
+        "resume": " ".join(session.resume_command),
+    }
+    return Record(at, "reaped", session.id, session.uid, text, fields)

@@ -1,0 +1,53 @@
+"""The inhibitors that are held now."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+
+from musterd.core.errors import LimitReached
+from musterd.core.inhibitor import Inhibitor, Mode, What
+from musterd.core.session import SessionId
+
+INHIBITORS_PER_SESSION = 32
+
+
+class Inhibitors:
+    def __init__(self, on_change: Callable[[], None]) -> None:
+        self._on_change = on_change
+        self._held: dict[int, Inhibitor] = {}
+        self._taken = 0
+        self._given_back = asyncio.Event()  # set, and replaced, when one is
+
+    def __iter__(self) -> Iterator[Inhibitor]:
+        return iter(list(self._held.values()))
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def take(
+        self, what: frozenset[What], who: str, why: str, mode: Mode, uid: int, pid: int, session: str
+    ) -> Inhibitor:
+        """Held until `give_back`. Raises LimitReached."""
+        same = [i for i in self if (i.uid, i.session) == (uid, session)]
+        if len(same) >= INHIBITORS_PER_SESSION:
+            raise LimitReached(f"There are {INHIBITORS_PER_SESSION} inhibitors already; release some first.")
+        self._taken += 1
+        inhibitor = Inhibitor(self._taken, what, who, why, mode, uid, pid, session)
+        self._held[inhibitor.number] = inhibitor
+        self._on_change()
+        return inhibitor
+
+    def give_back(self, number: int) -> None:
+        """Numbers that are not held are ignored: the session may have ended before its holder."""
+        if self._held.pop(number, None):
+            self._on_change()
+            waiting, self._given_back = self._given_back, asyncio.Event()
+            waiting.set()
+
+    def drop(self, session_id: SessionId) -> None:
+        """Those of a session that is gone."""
+        for inhibitor in self:
+            if inhibitor.session == session_id:
+                self.give_back(inhibitor.number)
+
+    async def one_given_back(self) -> None:
+        await self._given_back.wait()

@@ -1,0 +1,163 @@
+"""Judging: a look at sessions through their wardens, and the core's verdict on each."""
+
+from collections.abc import Iterable, Sequence
+
+from musterd.core.case import Case, Explanation, Mode, World
+from musterd.core.errors import Failed, NoSuchSession
+from musterd.core.evidence import Observation, Usage
+from musterd.core.reaper import explain
+from musterd.core.session import Session, SessionId
+from musterd.core.units import USEC_PER_SEC
+from musterd.manager import Manager
+from musterd.ports import Record
+
+HOUR = 3600 * USEC_PER_SEC
+
+# An earlier look older than that many graces says nothing of what happened lately.
+LOOK_LIFE = 10
+
+
+class Judge:
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._ports = manager.ports
+        self._looks: dict[SessionId, list[Observation]] = {}
+        self._verdicts: dict[SessionId, Explanation] = {}
+        self._usages: dict[SessionId, Usage] = {}
+        self._refused: dict[SessionId, int] = {}
+        self.last_evaluation = 0
+
+    @property
+    def acting_mode(self) -> Mode:
+        """As it acts: after a reap that went wrong, `on` is dry-run until an operator sets it again."""
+        modes = self._manager.modes
+        return Mode.DRY_RUN if modes.reaper is Mode.ON and modes.auto_disabled_reason else modes.reaper
+
+    @property
+    def actions(self) -> list[int]:
+        """When it acted, or would have, the past hour."""
+        now = self._ports.clock.now()
+        return [at for at in self._manager.modes.actions if now - at < HOUR]
+
+    def refuse(self, session_id: SessionId) -> None:
+        """A reap of it was cancelled just now."""
+        self._refused[session_id] = self._ports.clock.now()
+
+    def verdict(self, session_id: SessionId) -> Explanation | None:
+        """The latest one, made whenever; None if none was made yet."""
+        return self._verdicts.get(session_id)
+
+    def last_usage(self, session_id: SessionId) -> Usage:
+        """What its tree cost when it was last looked at."""
+        return self._usages.get(session_id, Usage())
+
+    async def explain(self, session: Session) -> tuple[Explanation, int]:
+        """The verdict on one session, from a look made now, and the time of that."""
+        judged = await self.evaluate([session])
+        if not judged:
+            raise NoSuchSession(f"Session '{session.id}' could not be looked at.")
+        (case, explanation), *_ = judged
+        return explanation, case.now
+
+    async def evaluate(self, sessions: Sequence[Session]) -> list[tuple[Case, Explanation]]:
+        """One look at all of them, and a verdict on each that is still there afterwards."""
+        looks = await self._look(sessions)
+        now = self._ports.clock.now()
+        world = self.world(now)
+        judged = []
+        for session in sessions:
+            current = self._manager.registry.find(session.id)
+            if current is None or not current.is_current or current.id not in looks:
+                continue
+            case = self._case(current, looks[current.id], now)
+            judged.append((case, explain(case, world)))
+        self._remember(judged, now)
+        return judged
+
+    async def _look(self, sessions: Iterable[Session]) -> dict[SessionId, Observation]:
+        by_uid: dict[int, list[Session]] = {}
+        for session in sessions:
+            by_uid.setdefault(session.uid, []).append(session)
+        looks: dict[SessionId, Observation] = {}
+        for uid, theirs in by_uid.items():
+            warden = self._ports.wardens.get(uid)
+            if warden is None:
+                continue
+            try:
+                looks.update(await warden.observe(theirs, screens=True))
+            except Failed as exc:
+                self._manager.set_trouble(
+                    f"warden-{uid}", f"the warden of user {uid} does not answer: {exc}"
+                )
+            else:
+                self._manager.set_trouble(f"warden-{uid}", "")
+        return looks
+
+    def _case(self, session: Session, look: Observation, now: int) -> Case:
+        manager = self._manager
+        twins = manager.registry.by_agent_session(session.agent, session.agent_session_id)
+        return Case(
+            session=session,
+            look=look,
+            earlier=self._earlier(session.id, look),
+            inhibitors=list(manager.inhibitors),
+            refused=self._refused.get(session.id, 0),
+            twins=[twin.id for twin in twins if twin.id != session.id],
+            unsupported=self._ports.adapters[session.agent].unsupported(session.version),
+            config=manager.config.reaper,
+            tier=manager.pressure.tier,
+            now=now,
+            clock_stepped=self._ports.clock.stepped(),
+        )
+
+    def world(self, now: int) -> World:
+        actions = tuple(self.actions)
+        return World(
+            mode=self.acting_mode,
+            tier=self._manager.pressure.tier,
+            now=now,
+            last_action=max(actions, default=0),
+            actions=actions,
+            clock_stepped=self._ports.clock.stepped(),
+        )
+
+    def _earlier(self, session_id: SessionId, look: Observation) -> Observation | None:
+        """The latest look by this process that is a grace old. Drops what is of no use any more."""
+        grace = int(self._manager.config.reaper.grace * USEC_PER_SEC)
+        past = [p for p in self._looks.get(session_id, []) if look.at - p.at < LOOK_LIFE * max(grace, 1)]
+        old = [p for p in past if look.at - p.at >= grace]
+        recent = [p for p in past if look.at - p.at < grace]
+        # At most one old look, and recent ones a quarter of a grace apart: five in all.
+        is_spaced = not recent or look.at - recent[-1].at >= grace // 4
+        self._looks[session_id] = old[-1:] + recent + ([look] if is_spaced else [])
+        return old[-1] if old else None
+
+    def _remember(self, judged: Sequence[tuple[Case, Explanation]], now: int) -> None:
+        self.last_evaluation = now
+        for case, explanation in judged:
+            before = self._verdicts.get(case.session.id)
+            self._verdicts[case.session.id] = explanation
+            self._usages[case.session.id] = case.look.usage
+            if before and (before.verdict, before.kept_by) == (explanation.verdict, explanation.kept_by):
+                continue
+            self._ports.log.append(_verdict_record(case, explanation))
+        for gone in [i for i in self._verdicts if not self._is_current(i)]:
+            for memory in (self._verdicts, self._usages, self._looks, self._refused):
+                memory.pop(gone, None)
+
+    def _is_current(self, session_id: SessionId) -> bool:
+        session = self._manager.registry.find(session_id)
+        return session is not None and session.is_current
+
+    async def usage(self, session: Session) -> Usage:
+        warden = self._ports.wardens.get(session.uid)
+        if warden is None or not session.is_current:
+            return Usage()
+        usage = (await warden.usage([session])).get(session.id, Usage())
+        self._usages[session.id] = usage
+        return usage
+
+
+def _verdict_record(case: Case, explanation: Explanation) -> Record:
+    held = f", kept by {explanation.kept_by}: {explanation.reason}" if explanation.kept_by else ""
+    return Record(case.now, "verdict", case.session.id, case.session.uid, f"{explanation.verdict}{held}")

@@ -1,0 +1,72 @@
+"""Brings ended sessions back, one at a time each, and waits until they are on the roll again."""
+
+import asyncio
+from dataclasses import replace
+
+from musterd.core.errors import Busy, Failed, NotResumable
+from musterd.core.session import Session, SessionId
+from musterd.core.units import USEC_PER_SEC
+from musterd.manager import Manager
+from musterd.ports import Caller
+
+# Bringing one back and back again is a sign that something is wrong: from then on its user does it by hand.
+RESUMES_A_DAY = 3
+DAY = 86400 * USEC_PER_SEC
+
+# From the start of an agent to its recognition; the slowest takes six seconds on a busy machine.
+APPEARANCE = 30.0
+
+
+class Reviver:
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._under_way: set[SessionId] = set()
+
+    async def resume(self, caller: Caller, session_id: str) -> Session:
+        """The session, alive again under the same id. Raises NotResumable, Busy, Failed."""
+        session = await self._manager.session(caller, session_id)
+        if session.id in self._under_way:
+            raise Busy(f"Session '{session.id}' is being resumed already.")
+        recent = self._check(session)
+        self._under_way.add(session.id)
+        try:
+            return await self._resume(session, recent)
+        finally:
+            self._under_way.discard(session.id)
+
+    async def _resume(self, session: Session, recent: tuple[int, ...]) -> Session:
+        manager = self._manager
+        session = replace(session, resumes=(*recent, manager.ports.clock.now()))
+        await manager.ports.store.save(session)
+        manager.registry.put(session)
+        revived = manager.await_revival(session.id)
+        try:
+            await manager.warden_of(session.uid).resume(session)
+            async with asyncio.timeout(APPEARANCE):
+                return await revived
+        except TimeoutError:
+            raise Failed(
+                f"Session '{session.id}' was started, but did not appear within {APPEARANCE:g} s: "
+                f"look at its terminal, or run {' '.join(session.resume_command)!r}."
+            ) from None
+        finally:
+            revived.cancel()
+
+    def _check(self, session: Session) -> tuple[int, ...]:
+        """When it was resumed the past day; refuses if it cannot or should not be now."""
+        if session.is_current:
+            raise NotResumable(f"Session '{session.id}' has not ended.")
+        if not session.resume_command:
+            raise NotResumable(f"It is not known how to resume session '{session.id}'.")
+        registry = self._manager.registry
+        live = registry.by_agent_session(session.agent, session.agent_session_id, session.uid)
+        if live:
+            raise NotResumable(f"Its conversation is open already, in session '{live[0].id}'.")
+        now = self._manager.ports.clock.now()
+        recent = tuple(at for at in session.resumes if now - at < DAY)
+        if len(recent) >= RESUMES_A_DAY:
+            by_hand = " ".join(session.resume_command)
+            raise NotResumable(
+                f"Session '{session.id}' was resumed {len(recent)} times in a day; by hand: {by_hand}"
+            )
+        return recent

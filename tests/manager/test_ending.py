@@ -1,0 +1,284 @@
+"""Reaps, orders, natural exits and resumes meet in any order: one wins, and what is told happened."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+
+import pytest
+
+from helpers.builders import MINUTE, SECOND
+from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench
+from helpers.wait import until
+from manager.test_reaping import EAGER, idle_sessions
+from musterd.core.case import Mode
+from musterd.core.errors import AccessDenied, Busy, Failed, NoSuchSession, NotResumable
+from musterd.core.session import Session, State
+from musterd.core.spec import Spec
+from musterd.core.state import Modes
+from musterd.ports import Ending, Gone, Leftover
+
+
+@asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[None]:
+    task = asyncio.create_task(bench.manager.run())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def pressed(count: int = 1) -> tuple[Bench, list[Session]]:
+    """Idle sessions of alice, looked at once, under pressure, with the reaper on."""
+    bench, sessions = await idle_sessions(count)
+    bench.manager.modes = Modes(reaper=Mode.ON)
+    bench.gauge.press(50)
+    bench.manager.pressure = bench.manager.pressure.next(await bench.gauge.queue.get(), EAGER.pressure)
+    await bench.judge.evaluate(sessions)
+    return bench, sessions
+
+
+def told(bench: Bench, *words: str) -> list[str]:
+    return [line for line in bench.announcer.told if line.startswith(words)]
+
+
+async def test_idle_session_is_announced_ended_verified_and_told_of() -> None:
+    bench, (session,) = await pressed()
+    async with running(bench):
+        await bench.reaper.relieve()
+        await until(lambda: not bench.manager.visible(ALICE))
+    assert told(bench, "prepare", "removed", "reaped") == [
+        f"prepare {session.id}",
+        f"removed {session.id} reaped",
+        f"reaped {session.id} 200 False",
+    ]
+    assert bench.store.files[session.id].ended_reason == "reaped"
+    receipt = next(record for record in bench.log.records if record.kind == "reaped")
+    assert receipt.fields["resume"] == "codex resume t1"
+    assert "turn: it said that its turn ended" in receipt.text
+
+
+async def test_recipe_and_reason_are_on_disk_before_anything_is_sent() -> None:
+    bench, (session,) = await pressed()
+    seen: list[Session] = []
+
+    async def look_at_disk() -> None:
+        seen.append(bench.store.files[session.id])
+
+    bench.alice.before_end = look_at_disk
+    await bench.reaper.relieve()
+    assert [(s.state, s.ending, s.resume_command) for s in seen] == [
+        (State.STOPPING, "reaped", ("codex", "resume", "t1"))
+    ]
+
+
+async def test_what_changes_in_the_grace_cancels_it() -> None:
+    bench, (session,) = await pressed()
+    relief = asyncio.create_task(bench.reaper.relieve())
+    await until(lambda: told(bench, "prepare"))
+    bench.alice.parents[50] = 1
+    await bench.manager.report_event(ALICE, session.agent, "turn-start", {"id": "t1"})
+    await relief
+    assert told(bench, "cancelled") == [f"cancelled {session.id} turn"]
+    assert f"end {session.id}" not in bench.alice.told
+    assert bench.manager.registry.get(session.id).state is State.BUSY
+
+
+async def test_what_changes_at_the_last_moment_keeps_it() -> None:
+    bench, (session,) = await pressed()
+    bench.alice.ending = Ending(is_ended=False, how="kept: its transcript grew")
+    await bench.reaper.relieve()
+    after = bench.manager.registry.get(session.id)
+    assert (after.state, after.ending) == (State.IDLE, "")
+    assert not bench.manager.modes.auto_disabled_reason
+    assert told(bench, "cancelled")
+
+
+async def test_end_that_cannot_be_verified_disarms_the_reaper_for_good() -> None:
+    bench, (session,) = await pressed()
+    left = ("codex (1): in an uninterruptible sleep",)
+    bench.alice.ending = Ending(is_ended=False, how="SIGKILL", left=left)
+    await bench.reaper.relieve()
+    after = bench.manager.registry.get(session.id)
+    assert (after.state, after.is_current) == (State.FAILED, True)
+    assert "uninterruptible" in after.last_error
+    assert "uninterruptible" in bench.store.modes.auto_disabled_reason
+    assert (bench.reaper.mode, bench.judge.acting_mode) == (Mode.ON, Mode.DRY_RUN)
+    assert not told(bench, "reaped")
+    await bench.reaper.set_mode(ROOT, "on", "looked at")
+    assert bench.judge.acting_mode is Mode.ON
+
+
+async def test_disarmed_reaper_ends_nothing() -> None:
+    bench, _ = await pressed()
+    bench.manager.modes = replace(bench.manager.modes, auto_disabled_reason="it went wrong")
+    await bench.reaper.relieve()
+    assert not [line for line in bench.alice.told if line.startswith("end")]
+
+
+async def test_nothing_is_ended_when_the_recipe_cannot_be_written() -> None:
+    bench, (session,) = await pressed()
+    relief = asyncio.create_task(bench.reaper.relieve())
+    await until(lambda: told(bench, "prepare"))
+    bench.store.failure = DISK_FULL
+    await relief
+    assert f"end {session.id}" not in bench.alice.told
+    assert bench.manager.modes.auto_disabled_reason
+
+
+async def test_order_of_its_user_revokes_a_reap_in_its_grace() -> None:
+    bench, (session,) = await pressed()
+    async with running(bench):
+        relief = asyncio.create_task(bench.reaper.relieve())
+        await until(lambda: told(bench, "prepare"))
+        await bench.ender.terminate(ALICE, session.id, "I am done")
+        await relief
+    assert bench.alice.told.count(f"end {session.id}") == 1
+    assert bench.manager.registry.get(session.id).ended_reason == "terminated"
+    assert not told(bench, "reaped")
+
+
+async def test_second_order_while_the_first_is_carried_out_is_told_so() -> None:
+    bench, (session,) = await pressed()
+    started, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        started.set()
+        await go_on.wait()
+
+    bench.alice.before_end = hang
+    first = asyncio.create_task(bench.ender.terminate(ALICE, session.id, "one"))
+    await started.wait()
+    with pytest.raises(Busy):
+        await bench.ender.terminate(ALICE, session.id, "two")
+    go_on.set()
+    await first
+    assert bench.alice.told.count(f"end {session.id}") == 1
+    assert not bench.ender.is_leased(session.id)
+
+
+async def test_natural_exit_in_the_grace_is_no_reap() -> None:
+    bench, (session,) = await pressed()
+    async with running(bench):
+        relief = asyncio.create_task(bench.reaper.relieve())
+        await until(lambda: told(bench, "prepare"))
+        bench.alice.queue.put_nowait(Gone(session.id))
+        await relief
+    assert bench.manager.registry.get(session.id).ended_reason == "exited"
+    assert told(bench, "removed", "reaped") == [f"removed {session.id} exited"]
+
+
+async def test_daemon_that_died_while_ending_tells_what_it_was_for() -> None:
+    _, (session,) = await pressed()
+    stopping = replace(session, state=State.STOPPING, ending="reaped")
+    again = Bench(EAGER)
+    again.store.files[session.id] = stopping
+    await again.manager.load()
+    assert again.manager.registry.get(session.id).ended_reason == "reaped"
+    alive = Bench(EAGER)
+    alive.alice.start(1)
+    alive.store.files[session.id] = stopping
+    await alive.manager.load()
+    assert (alive.manager.registry.get(session.id).state, alive.manager.registry.get(session.id).ending) == (
+        State.IDLE,
+        "",
+    )
+
+
+async def test_delay_inhibitor_holds_it_up_and_not_for_ever() -> None:
+    bench, (session,) = await pressed()
+    bench.manager.config = replace(EAGER, reaper=replace(EAGER.reaper, inhibit_delay_max=0.05))
+    await bench.manager.inhibit(ALICE, "reap", "editor", "saving", "delay", session.id)
+    async with running(bench):
+        await bench.reaper.relieve()
+    assert bench.manager.registry.get(session.id).ended_reason == "reaped"
+
+
+async def test_leftovers_are_reported_once_and_ended_where_asked() -> None:
+    bench, (session,) = await pressed()
+    bench.manager.end(session, "exited")
+    assert session.leader
+    bench.alice.left = [Leftover(session.id, session.leader, "node", 7)]
+    await bench.reaper.relieve()
+    await bench.reaper.relieve()
+    assert bench.log.kinds().count("leftover") == 1
+    bench.manager.config = replace(EAGER, reaper=replace(EAGER.reaper, leftovers="end"))
+    await bench.reaper.relieve()
+    assert bench.alice.told[-1] == "end 1 leftovers"
+
+
+async def test_only_its_user_ends_a_session() -> None:
+    bench, (session,) = await pressed()
+    with pytest.raises(AccessDenied):
+        await bench.ender.terminate(BOB, session.id, "mine")
+    bench.alice.ending = Ending(is_ended=False, how="SIGKILL", left=("codex (1): stopped",))
+    with pytest.raises(Failed, match="stopped"):
+        await bench.ender.terminate(ALICE, session.id, "go")
+
+
+async def ended(bench: Bench, session: Session) -> Session:
+    bench.manager.end(bench.manager.registry.get(session.id), "reaped")
+    return bench.manager.registry.get(session.id)
+
+
+async def test_resumed_session_has_its_old_id_and_is_young() -> None:
+    bench, (session,) = await pressed()
+    await ended(bench, session)
+    async with running(bench):
+        revived = await bench.reviver.resume(ALICE, session.id)
+    assert (revived.id, revived.is_current, revived.resumed_usec) == (session.id, True, bench.clock.now())
+    assert revived.turn.settled == 0
+    assert bench.store.files[session.id].is_current
+    with pytest.raises(NotResumable, match="has not ended"):
+        await bench.reviver.resume(ALICE, session.id)
+
+
+async def test_conversation_that_is_open_elsewhere_is_not_resumed() -> None:
+    bench, (session,) = await pressed()
+    await ended(bench, session)
+    bench.alice.start(7)
+    await bench.manager.register(ALICE, Spec(pid=7, agent=session.agent, agent_session_id="t1"))
+    with pytest.raises(NotResumable, match="open already"):
+        await bench.reviver.resume(ALICE, session.id)
+    assert not [line for line in bench.alice.told if line.startswith("resume")]
+
+
+async def test_three_resumes_a_day_are_enough() -> None:
+    bench, (session,) = await pressed()
+    async with running(bench):
+        for _ in range(3):
+            await ended(bench, session)
+            await bench.reviver.resume(ALICE, session.id)
+            bench.clock.time += MINUTE
+        await ended(bench, session)
+        with pytest.raises(NotResumable, match="3 times in a day"):
+            await bench.reviver.resume(ALICE, session.id)
+        bench.clock.time += 24 * 60 * MINUTE + SECOND
+        await bench.reviver.resume(ALICE, session.id)
+
+
+async def test_resume_that_cannot_start_leaves_it_ended() -> None:
+    bench, (session,) = await pressed()
+    await ended(bench, session)
+    bench.alice.failure = NotResumable("its directory is gone")
+    with pytest.raises(NotResumable):
+        await bench.reviver.resume(ALICE, session.id)
+    assert not bench.manager.registry.get(session.id).is_current
+
+
+async def test_mark_of_another_users_or_a_live_session_revives_nothing() -> None:
+    bench, (session,) = await pressed()
+    bench.alice.start(7)
+    bench.alice.leaders[7] = replace(bench.alice.leaders[7], mark=session.id)
+    other = await bench.manager.register(ALICE, Spec(pid=7))
+    assert other.id != session.id
+
+
+async def test_unknown_session_cannot_be_ended_or_resumed() -> None:
+    bench = Bench()
+    with pytest.raises(NoSuchSession):
+        await bench.ender.terminate(ALICE, "nobody", "go")
+    with pytest.raises(NoSuchSession):
+        await bench.reviver.resume(ALICE, "nobody")

@@ -1,0 +1,99 @@
+"""Real agents are ended in earnest, and come back."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from helpers.daemon import Daemon
+
+from .agents import AGENTS, Lab, Pane, descendants, until
+from .test_life import appear, child_named, comm, state_is
+
+pytestmark = pytest.mark.real
+
+KEYS = ["pi", "codex", "opencode", "gemini"]
+
+
+def reaper_on(daemon: Daemon) -> None:
+    daemon.call("Reaper.SetMode", "ss", "on", "a test")
+
+
+def ended(daemon: Daemon, session: str) -> dict[str, object] | None:
+    values = daemon.session(session)
+    return values if values["State"] == "ended" else None
+
+
+def family(pane: Pane, daemon: Daemon, session: str) -> set[int]:
+    """The agent with its launcher, and all below it; not the shell it was typed into."""
+    leader = int(daemon.session(session)["Leader"])
+    return {pid for pid in pane.processes() if pid == leader or leader in descendants(pid)} | {
+        *descendants(leader)
+    }
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_idle_one_is_reaped_and_resumed_where_it_was(
+    hooked_lab: Lab, hooked_daemon: Daemon, key: str
+) -> None:
+    daemon = hooked_daemon
+    pane, session, _ = appear(hooked_lab, daemon, AGENTS[key])
+    pane.submit("remember the word marmalade")
+    pane.wait_for("MOCK-REPLY", 40)
+    until(state_is(daemon, session, "idle"), 5, "it is idle")
+    until(lambda: daemon.explain(session)[0] == "eligible", 15, "it is eligible")
+    before = family(pane, daemon, session)
+    terminal, talk = (daemon.session(session)[name] for name in ("Terminal", "AgentSessionId"))
+    reaper_on(daemon)
+    daemon.press()
+    values = until(lambda: ended(daemon, session), 60, "it is ended")
+    daemon.press(pressed=False)
+    assert values["EndedReason"] == "reaped"
+    assert [pid for pid in before if Path(f"/proc/{pid}").exists()] == []
+    assert not daemon.get("Reaper.AutoDisabled"), daemon.get("Reaper.AutoDisabledReason")
+    (rows,) = daemon.call("ListEvents", "utts", 50, 0, 0, session)
+    kinds = [kind for _, _, _, kind, *_ in rows]
+    assert kinds.count("reaped") == 1
+    freed = next(text for *_, kind, _, text in rows if kind == "reaped")
+    print(f"{key}: {freed.partition(';')[0]}")
+
+    assert daemon.call("ResumeSession", "s", session) == [session]
+    until(lambda: daemon.session(session)["AgentSessionId"] == talk, 10, "the same conversation")
+    assert daemon.session(session)["Terminal"] == terminal
+    pane.wait_for("marmalade", 30)
+    assert daemon.explain(session)[0] == "keep"
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_working_one_is_not_reaped_whatever_the_pressure(
+    hooked_lab: Lab, hooked_daemon: Daemon, key: str
+) -> None:
+    daemon = hooked_daemon
+    pane, session, _ = appear(hooked_lab, daemon, AGENTS[key])
+    reaper_on(daemon)
+    daemon.press()
+    pane.submit("please MOCK:sleep=8")
+    until(lambda: child_named(pane, "sleep"), 20, "its tool runs")
+    leader = daemon.session(session)["Leader"]
+    pane.wait_for("MOCK-DONE", 40)
+    assert daemon.session(session)["Leader"] == leader
+    assert comm(leader)
+    (rows,) = daemon.call("ListEvents", "utts", 50, 0, 0, session)
+    assert "reaped" not in [kind for _, _, _, kind, *_ in rows]
+    os.kill(leader, 0)
+
+
+@pytest.mark.parametrize("key", ["pi", "codex"])
+def test_draft_is_not_lost(hooked_lab: Lab, hooked_daemon: Daemon, key: str) -> None:
+    daemon = hooked_daemon
+    pane, session, _ = appear(hooked_lab, daemon, AGENTS[key])
+    pane.submit("hello")
+    pane.wait_for("MOCK-REPLY", 40)
+    pane.type("half a thought")
+    reaper_on(daemon)
+    daemon.press()
+    until(lambda: daemon.explain(session)[1] == "pending", 15, "its draft keeps it")
+    for _ in range(3):
+        assert daemon.explain(session)[1] == "pending"
+    assert "half a thought" in pane.screen()
+    assert daemon.session(session)["State"] == "idle"
