@@ -2,8 +2,8 @@
 
 _musterctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
-    local verbs="list status explain top pressure events register release heartbeat hold protect unprotect reaper
-        doctor hook"
+    local verbs="list status explain top pressure events register release heartbeat hold protect unprotect
+        terminate resume run reaper doctor hook"
     local common="--system --user --bus --host --json --no-legend --no-pager --help"
     local agents="claude-code codex gemini pi opencode aider other"
     local word verb="" scope=() i options=""
@@ -37,6 +37,9 @@ _musterctl() {
             events) options="--follow --lines" ;;
             register) options="--agent --pid --cwd --agent-session-id --transcript --terminal --title --on-host --label" ;;
             hold) options="--what --mode --why --all" ;;
+            terminate) options="--why" ;;
+            resume) options="--all" ;;
+            run) options="--label" ;;
             reaper) options="--why --lines" ;;
             "") options="--version" ;;
         esac
@@ -46,9 +49,9 @@ _musterctl() {
 
     case $verb in
         "") COMPREPLY=($(compgen -W "$verbs" -- "$cur")) ;;
-        status|events)
+        status|events|resume)
             COMPREPLY=($(compgen -W "$(musterctl "${scope[@]}" list --quiet --all 2>/dev/null)" -- "$cur")) ;;
-        explain|release|heartbeat|hold|protect|unprotect)
+        explain|release|heartbeat|hold|protect|unprotect|terminate)
             COMPREPLY=($(compgen -W "$(musterctl "${scope[@]}" list --quiet 2>/dev/null)" -- "$cur")) ;;
         reaper)
             case $prev in

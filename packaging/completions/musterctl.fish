@@ -19,7 +19,7 @@ function __musterctl_verb
 end
 
 set -l agents claude-code codex gemini pi opencode aider other
-set -l verbs list status explain top pressure events register release heartbeat hold protect unprotect reaper doctor hook
+set -l verbs list status explain top pressure events register release heartbeat hold protect unprotect terminate resume run reaper doctor hook
 
 complete -c musterctl -f
 complete -c musterctl -l system -d 'the daemon of the system bus'
@@ -44,12 +44,15 @@ complete -c musterctl -n "not __musterctl_verb $verbs" -a heartbeat -d 'say that
 complete -c musterctl -n "not __musterctl_verb $verbs" -a hold -d 'keep a session while a command runs'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a protect -d 'pin sessions'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a unprotect -d 'let pinned sessions be reaped again'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a terminate -d 'end sessions'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a resume -d 'bring ended sessions back'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a run -d 'start an agent in a scope of its own'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a reaper -d 'show what the reaper would do, or set its mode'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a doctor -d 'look for what is wrong'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a hook -d "report an agent's hook"
 
-complete -c musterctl -n '__musterctl_verb status events' -a '(__musterctl_ids --all)'
-complete -c musterctl -n '__musterctl_verb explain release heartbeat hold protect unprotect' -a '(__musterctl_ids)'
+complete -c musterctl -n '__musterctl_verb status events resume' -a '(__musterctl_ids --all)'
+complete -c musterctl -n '__musterctl_verb explain release heartbeat hold protect unprotect terminate' -a '(__musterctl_ids)'
 complete -c musterctl -n '__musterctl_verb list' -s a -l all -d 'also those that ended'
 complete -c musterctl -n '__musterctl_verb list' -s q -l quiet -d 'ids only'
 complete -c musterctl -n '__musterctl_verb top' -l interval -x -d 'seconds between refreshes'
@@ -57,7 +60,8 @@ complete -c musterctl -n '__musterctl_verb events' -s f -l follow -d 'and go on 
 complete -c musterctl -n '__musterctl_verb events reaper' -s n -l lines -x -d 'how many'
 complete -c musterctl -n '__musterctl_verb hold' -l what -x -a 'reap stop reap:stop' -d 'what is not to happen'
 complete -c musterctl -n '__musterctl_verb hold' -l mode -x -a 'block delay' -d 'how'
-complete -c musterctl -n '__musterctl_verb hold reaper' -l why -x -d 'reason'
+complete -c musterctl -n '__musterctl_verb resume' -l all -d 'all that were reaped'
+complete -c musterctl -n '__musterctl_verb hold reaper terminate' -l why -x -d 'reason'
 complete -c musterctl -n '__musterctl_verb hold' -l all -d 'all your sessions'
 complete -c musterctl -n '__musterctl_verb register' -l agent -x -a "$agents" -d 'which agent it is'
 complete -c musterctl -n '__musterctl_verb register' -l pid -x -a '(__fish_complete_pids)' -d 'its process'
@@ -67,7 +71,7 @@ complete -c musterctl -n '__musterctl_verb register' -l transcript -r -F -d 'its
 complete -c musterctl -n '__musterctl_verb register' -l terminal -x -d 'tmux:SOCKET:PANE or a tty'
 complete -c musterctl -n '__musterctl_verb register' -l title -x -d 'for people'
 complete -c musterctl -n '__musterctl_verb register' -l on-host -x -d 'where it runs'
-complete -c musterctl -n '__musterctl_verb register' -l label -x -d 'for scripts'
+complete -c musterctl -n '__musterctl_verb register run' -l label -x -d 'for scripts'
 complete -c musterctl -n '__musterctl_verb reaper; and not __musterctl_verb mode history' -a 'mode history'
 complete -c musterctl -n '__musterctl_verb reaper; and __musterctl_verb mode' -a 'off dry-run on'
 complete -c musterctl -n '__musterctl_verb hook' -a "$agents"

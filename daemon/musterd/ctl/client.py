@@ -59,12 +59,13 @@ class Client:
         *args: object,
         path: str = ROOT,
         ask: bool = False,
+        within: float = CALL_TIMEOUT,
     ) -> tuple[Any, ...]:
         """Call a method of the daemon. With `ask`, polkit may ask whoever sits at this terminal."""
         is_human = ask and sys.stdin.isatty()
         flags = MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION if is_human else MessageFlag.NONE
         message = Message(NAME, path, interface, member, signature=signature, body=list(args), flags=flags)
-        return (await self._send(message, within=HUMAN_TIMEOUT if is_human else CALL_TIMEOUT)).body
+        return (await self._send(message, within=HUMAN_TIMEOUT if is_human else within)).body
 
     async def call_for_fd(self, interface: str, member: str, signature: str, *args: object) -> int:
         """Call a method that returns an fd, which the caller owns."""
@@ -79,9 +80,14 @@ class Client:
         return {name: plain(value) for name, value in values.items()}
 
     async def manager(
-        self, member: str, signature: str = "", *args: object, ask: bool = False
+        self,
+        member: str,
+        signature: str = "",
+        *args: object,
+        ask: bool = False,
+        within: float = CALL_TIMEOUT,
     ) -> tuple[Any, ...]:
-        return await self.call(MANAGER, member, signature, *args, ask=ask)
+        return await self.call(MANAGER, member, signature, *args, ask=ask, within=within)
 
     async def reaper(
         self, member: str, signature: str = "", *args: object, ask: bool = False

@@ -73,6 +73,9 @@ def _run_verb(verb: Verb, args: Namespace) -> int:
     run_it = import_module(f".{verb.module}", __package__).run
     where = where_of(args)
 
+    if verb.module == "launch":
+        return int(run_it(where, args))  # becomes another program, outside of any loop
+
     async def connected() -> int:
         async with connect(where) as client:
             return int(await run_it(client, args) or Exit.DONE)

@@ -46,6 +46,16 @@ def _ids(parser: Parser) -> None:
     parser.add_argument("ids", nargs="*", metavar="ID", help=help_)
 
 
+def _named_ids(parser: Parser) -> None:
+    help_ = "sessions, or the beginnings of their ids; '.': the one that this shell runs in"
+    parser.add_argument("ids", nargs="+", metavar="ID", help=help_)
+
+
+def _ended_ids(parser: Parser) -> None:
+    help_ = "sessions that ended, or the beginnings of their ids; none: show which can be resumed"
+    parser.add_argument("ids", nargs="*", metavar="ID", help=help_)
+
+
 def _maybe_id(help_: str) -> Adder:
     return lambda parser: parser.add_argument("id", nargs="?", default="", metavar="ID", help=help_)
 
@@ -148,6 +158,17 @@ VERBS = (
     ), lasts=True, rest="COMMAND", here=True),
     Verb("protect", "orders", "pin sessions: they are never reaped", (_ids,)),
     Verb("unprotect", "orders", "let pinned sessions be reaped again", (_ids,)),
+    Verb("terminate", "orders", "end sessions, the way the reaper does", (
+        _value("--why", metavar="TEXT", help_="reason, kept in the history"),
+        _named_ids,
+    )),
+    Verb("resume", "resume", "bring ended sessions back, where they were", (
+        _flag("--all", help_="all that were reaped, one after another"),
+        _ended_ids,
+    )),
+    Verb("run", "launch", "start an agent in a scope of its own, and put it on the roll", (
+        _labels,
+    ), rest="COMMAND", here=True),
     Verb("reaper", "reaper", "show what the reaper would do, or set its mode", (_reaper,)),
     Verb("doctor", "doctor", "look for what is wrong, and say what to do"),
     Verb("hook", "hook", "report an agent's hook; JSON comes on stdin; always exits with 0", (_hook,)),
