@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.daemon import Daemon
+from helpers.daemon import ALONE, EAGER, Daemon
 from helpers.programs import until
 from helpers.standin import install_codex
 from helpers.tmux import TmuxServer
@@ -17,7 +17,15 @@ from notifier.conftest import Stage
 
 @pytest.fixture
 def daemon(tmp_path: Path, stage: Stage) -> Iterator[Daemon]:
-    with Daemon.eager(tmp_path, stage.bus) as daemon:
+    with Daemon.eager(tmp_path, stage.bus, more=ALONE) as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def patient(tmp_path: Path, stage: Stage) -> Iterator[Daemon]:
+    """With a grace in which somebody can answer."""
+    config = EAGER.format(work=tmp_path).replace('grace = "1s"', 'grace = "3s"')
+    with Daemon(tmp_path, stage.bus, config + ALONE) as daemon:
         yield daemon
 
 
@@ -27,13 +35,15 @@ def start_idle_agent(tmux: TmuxServer, daemon: Daemon, work: Path) -> str:
     project.mkdir()
     command = ["env", f"HOME={daemon.home}", *install_codex(work / "agent")]
     pane = tmux.pane("sh", "-c", f"cd {shlex.quote(str(project))} && exec {shlex.join(command)}")
+    leader = int(tmux.about(pane, "pane_pid"))
+    until(lambda: b"codex.py" in Path(f"/proc/{leader}/cmdline").read_bytes(), "the agent runs")
     tmux.run("send-keys", "-t", pane, "think 0.5", "Enter")
-
-    def idle() -> str:
-        found = [session for session in daemon.sessions() if session["CWD"] == str(project)]
-        return found[0]["Id"] if found and found[0]["State"] == "idle" else ""
-
-    return until(idle, "the agent is idle", 20)
+    rollout = until(lambda: next(daemon.home.glob(".codex/sessions/*/*/*/*.jsonl"), None), "it has a prompt")
+    # Not by discovery, which would see agents that are none of a test's business.
+    thread = rollout.stem[-36:]
+    session_id = daemon.register(leader, agent="codex", transcript=str(rollout), agent_session_id=thread)
+    until(lambda: daemon.session(session_id)["State"] == "idle", "the agent is idle", 20)
+    return session_id
 
 
 async def test_dry_run_under_pressure_is_told_of_the_session_that_would_go(
@@ -43,8 +53,51 @@ async def test_dry_run_under_pressure_is_told_of_the_session_that_would_go(
         session_id = await asyncio.to_thread(start_idle_agent, tmux, daemon, tmp_path)
         async with stage.dunst() as desktop, stage.notifier("--dry-run-too"):
             daemon.press()
-            while (shown := await desktop.shown()).summary != "“website” would have been ended":
-                pass  # of an agent that somebody else runs on this machine
+            shown = await desktop.shown()
+        assert shown.summary == "“website” would have been ended"
         assert "of memory would have come back. This is a dry run: it goes on." in shown.body
         assert daemon.session(session_id)["State"] == "idle"
         assert daemon.session(session_id)["UID"] == os.getuid()
+
+
+async def test_session_that_is_kept_on_the_desktop_is_not_reaped(
+    stage: Stage, patient: Daemon, tmp_path: Path
+) -> None:
+    with TmuxServer(tmp_path) as tmux:
+        session_id = await asyncio.to_thread(start_idle_agent, tmux, patient, tmp_path)
+        async with stage.dunst() as desktop, stage.notifier():
+            patient.call("Reaper.SetMode", "ss", "on", "a test")
+            patient.press()
+            assert (await desktop.shown()).summary.startswith("“website” will be ended in")
+            await desktop.click("Keep")
+            assert (await desktop.shown()).summary == "“website” is kept"
+            (holds,) = patient.call("ListInhibitors")
+            assert [(what, who, mode, held) for what, who, _, mode, _, _, held in holds] == [
+                ("reap", "musterd-notify", "block", session_id)
+            ]
+            await asyncio.to_thread(
+                until, lambda: "cancelled" in kinds(patient, session_id), "it is kept", 20
+            )
+        assert patient.session(session_id)["State"] == "idle"
+
+
+async def test_session_that_is_reaped_in_earnest_is_told_of_with_what_came_back(
+    stage: Stage, patient: Daemon, tmp_path: Path
+) -> None:
+    with TmuxServer(tmp_path) as tmux:
+        session_id = await asyncio.to_thread(start_idle_agent, tmux, patient, tmp_path)
+        async with stage.dunst() as desktop, stage.notifier():
+            patient.call("Reaper.SetMode", "ss", "on", "a test")
+            patient.press()
+            assert (await desktop.shown()).summary.startswith("“website” will be ended in")
+            shown = await desktop.shown()
+        assert shown.summary == "“website” was ended"
+        assert shown.body.endswith("of memory came back. Resume brings it back where it was.")
+        assert shown.actions == {"resume": "Resume"}
+        assert patient.session(session_id)["EndedReason"] == "reaped"
+
+
+def kinds(daemon: Daemon, session_id: str) -> list[str]:
+    """What the history says of a session."""
+    (events,) = daemon.call("ListEvents", "utts", 50, 0, 0, session_id)
+    return [kind for _, _, _, kind, _, _ in events]

@@ -6,6 +6,7 @@ from dbus_fast import Message
 from helpers.fake_musterd import FakeMusterd, fake_musterd
 from musterd.bus.driver import ask
 from musterd.bus.link import Link
+from musterd.bus.names import REAPER, ROOT
 from notifier.conftest import Stage
 
 NOTIFICATIONS = "org.freedesktop.Notifications"
@@ -25,11 +26,10 @@ async def say_to_all(link: Link, path: str, interface: str, member: str, *args: 
 
 
 async def test_signals_of_musterd_are_believed_of_the_owner_of_its_name_only(stage: Stage) -> None:
-    reaper, root = "org.musterd.Muster1.Reaper", "/org/musterd/Muster1"
     async with stage.play() as scene, fake_musterd(stage.bus.address, name="") as forger:
         scene.musterd.add("a1")
         scene.musterd.add("b2", title="really")
-        await say_to_all(forger.link, root, reaper, "SessionReaped", "a1", 0, False)
+        await say_to_all(forger.link, ROOT, REAPER, "SessionReaped", "a1", 0, False)
         scene.musterd.reaped("b2")
         assert (await scene.dunst.shown()).summary == "“really” was ended"
 
@@ -41,8 +41,7 @@ async def test_who_lost_the_name_is_not_believed_any_more(stage: Stage) -> None:
         for musterd in (scene.musterd, later):
             musterd.add("a1")
             musterd.add("b2", title="really")
-        scene.musterd.reaped("a1")
-        await ask(scene.musterd.link, "GetId")
+        await say_to_all(scene.musterd.link, ROOT, REAPER, "SessionReaped", "a1", 0, False)
         later.reaped("b2")
         assert (await scene.dunst.shown()).summary == "“really” was ended"
 
