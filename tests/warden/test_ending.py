@@ -17,7 +17,7 @@ from musterd.agents.codex import Codex
 from musterd.core.errors import NoSuchSession
 from musterd.core.event import EventKind
 from musterd.core.session import Agent, Session
-from musterd.host import cgroup, kill
+from musterd.host import kill
 from musterd.host.clock import HostClock
 from musterd.host.process import HeldProcess, read_facts, read_stat
 from musterd.host.table import Table
@@ -270,7 +270,7 @@ async def test_what_is_as_it_was_is_ended(tmp_path: Path) -> None:
 def scope() -> Iterator[Path]:
     """A cgroup as the service manager would make it, in the v2 hierarchy or the hybrid's."""
     mounts = [text.split() for text in Path("/proc/self/mountinfo").read_text().splitlines()]
-    directory = next(Path(words[4]) for words in mounts if "cgroup2" in words) / cgroup.scope_name(OURS)
+    directory = next(Path(words[4]) for words in mounts if "cgroup2" in words) / f"musterd-{OURS}.scope"
     try:
         directory.mkdir()
     except OSError as exc:

@@ -2,7 +2,6 @@
 
 import os
 import re
-from collections.abc import Mapping
 
 from musterd.host.process import read_bytes
 
@@ -53,25 +52,6 @@ def kill(scope: str) -> bool:
     finally:
         os.close(fd)
     return True
-
-
-def scope_name(session_id: str) -> str:
-    """What the scope of that session is called."""
-    return f"musterd-{session_id}.scope"
-
-
-def scopes() -> Mapping[str, str]:
-    """The directory of every session's scope on this machine, by name."""
-    try:
-        _, mount = _unified_mount()
-    except (OSError, ValueError):
-        return {}
-    return {
-        name: os.path.join(directory, name)
-        for directory, names, _ in os.walk(mount)
-        for name in names
-        if _SCOPE.fullmatch(name)
-    }
 
 
 def _unified_path(text: str) -> str:

@@ -32,6 +32,8 @@ TOOLS_PATIENCE = 1.0  # seconds for what ends with its leader
 KILL_PATIENCE = 2.0  # seconds from SIGKILL
 LOOK_PATIENCE = 3.0  # seconds for the last look
 
+SCOPES_LIMIT = 2_000  # sessions whose scope is remembered
+
 _KILLS = 3  # what forks while it is ended takes another round
 
 
@@ -59,14 +61,26 @@ class Ends:
         self._notices = notices
         self._all_processes = all_processes
         self._observe = observe
+        self._scopes: dict[SessionId, str] = {}
 
-    async def end(self, follower: Follower, last_look: Observation | None) -> Ending:
-        """As ports.Warden.end."""
+    def remember(self, session_id: SessionId, leader: int) -> None:
+        """The scope of a session, for what is left in it when its leader is gone."""
+        self._scopes.pop(session_id, None)
+        if scope := cgroup.scope_of(leader):
+            self._scopes[session_id] = scope
+        if len(self._scopes) > SCOPES_LIMIT:
+            del self._scopes[next(iter(self._scopes))]
+
+    async def end(self, session_id: SessionId, last_look: Observation | None) -> Ending:
+        """As ports.Warden.end, of one that is followed."""
+        follower = self._followers.get(session_id)
+        if follower is None:
+            raise NoSuchSession(f"The leader of '{session_id}' has ended.")
         try:
             with Grip() as grip, Grip() as foreign:
                 return await self._end(follower, last_look, grip, foreign)
         except OSError as exc:
-            raise Failed(f"Session '{follower.session.id}' cannot be held: {exc.strerror}.") from exc
+            raise Failed(f"Session '{session_id}' cannot be held: {exc.strerror}.") from exc
 
     async def _end(
         self, follower: Follower, last_look: Observation | None, grip: Grip, foreign: Grip
@@ -144,15 +158,14 @@ class Ends:
         relations = Relations(
             await self._all_processes(), self._recogniser, others=[*self._followers.values()]
         )
-        scopes = await asyncio.to_thread(cgroup.scopes)
         found: dict[int, Leftover] = {}
         for session in ended:
-            scope = scopes.get(cgroup.scope_name(session.id), "")
-            for row in await self._left_of(session, relations, scope):
+            for row in await self._left_of(session, relations):
                 found.setdefault(row.pid, _leftover(session.id, row))
         return list(found.values())
 
-    async def _left_of(self, session: Session, relations: Relations, scope: str) -> list[Stat]:
+    async def _left_of(self, session: Session, relations: Relations) -> list[Stat]:
+        scope = self._scopes.get(session.id, "")
         terminal = await self._notices.device(session.terminal)
         traces = traces_of(session, self._recogniser.adapter(session.agent), terminal)
         if traces is None:

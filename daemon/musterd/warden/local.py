@@ -126,6 +126,7 @@ class LocalWarden:
         follower.launcher = ref_of(launcher) if launcher else None
         started = self._recogniser.facts.get(launcher) if launcher else None
         self._revivals.remember(session.id, started or facts)
+        self._ends.remember(session.id, row.pid)
         return follower
 
     def unwatch(self, session_id: SessionId) -> None:
@@ -215,9 +216,7 @@ class LocalWarden:
 
     async def end(self, session: Session, last_look: Observation | None) -> Ending:
         await self.watch(session)
-        if follower := self._followers.get(session.id):
-            return await self._ends.end(follower, last_look)
-        raise NoSuchSession(f"The leader of '{session.id}' has ended.")
+        return await self._ends.end(session.id, last_look)
 
     async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:
         return await self._ends.leftovers(sessions)
