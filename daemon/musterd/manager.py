@@ -138,8 +138,12 @@ class Manager:
                     self.end(session, session.ending or "exited")
             case Said(session_id, spoken, source):
                 await self.hear(session_id, spoken, source)
-            case Appeared(leader) if self.config.discovery.enabled and leader.facts.uid == warden.uid:
+            case Appeared(leader) if leader.facts.uid == warden.uid and self._is_wanted(leader):
                 self._appeared.put_nowait(leader)
+
+    def _is_wanted(self, leader: Leader) -> bool:
+        """Who is brought back is waited for, whether or not others are looked for."""
+        return self.config.discovery.enabled or leader.mark in self._revivals
 
     async def _enrol_discovered(self) -> None:
         """Apart from the other events: the end of a session must not wait for the disk."""
