@@ -87,24 +87,32 @@ class Ender:
         return ending
 
     def _settle(self, session_id: SessionId, ending: Ending) -> None:
-        """What the end made of the session. The kernel may have told of its exit before we come here."""
+        """What the end made of the session."""
         session = self._manager.registry.find(session_id)
         if session is None or not session.is_current:
             return
+        left = "; ".join(ending.left) or ending.how
         if ending.is_ended:
-            self._manager.end(session, session.ending or "exited")
+            self._manager.end(session, session.ending)
+        elif session.id in self._manager.gone:
+            self._manager.end(replace(session, last_error=f"left of it: {left}"), session.ending)
         elif ending.was_kept:
             self._take_back(session_id)
         else:
-            left = "; ".join(ending.left) or ending.how
-            self._manager.change(
-                session, replace(session, state=State.FAILED, last_error=f"could not be ended: {left}")
-            )
+            failed = replace(session, state=State.FAILED, last_error=f"could not be ended: {left}")
+            self._manager.change(session, failed)
+        self._manager.gone.discard(session_id)
 
     def _take_back(self, session_id: SessionId) -> None:
+        """Nothing was sent, or it is not known: what it says of itself is what counts."""
         session = self._manager.registry.find(session_id)
-        if session and session.is_current:
-            self._manager.change(session, replace(session, state=settled_state(session.turn), ending=""))
+        if session is None or not session.is_current:
+            return
+        if session_id in self._manager.gone:
+            self._manager.gone.discard(session_id)
+            self._manager.end(session, "exited")
+            return
+        self._manager.change(session, replace(session, state=settled_state(session.turn), ending=""))
 
 
 def receipt(at: int, session: Session, ending: Ending, text: str) -> Record:

@@ -8,11 +8,13 @@ from musterd.core.inhibitor import Inhibitor, Mode, What
 from musterd.core.session import SessionId
 
 INHIBITORS_PER_SESSION = 32
+INHIBITORS_PER_USER = 256  # each takes an fd
 
 
 class Inhibitors:
     def __init__(self, on_change: Callable[[], None]) -> None:
         self._on_change = on_change
+        self.on_given_back: Callable[[int], None] = lambda _: None  # whoever gave out its fd closes that
         self._held: dict[int, Inhibitor] = {}
         self._taken = 0
         self._given_back = asyncio.Event()  # set, and replaced, when one is
@@ -27,9 +29,12 @@ class Inhibitors:
         self, what: frozenset[What], who: str, why: str, mode: Mode, uid: int, pid: int, session: str
     ) -> Inhibitor:
         """Held until `give_back`. Raises LimitReached."""
-        same = [i for i in self if (i.uid, i.session) == (uid, session)]
-        if len(same) >= INHIBITORS_PER_SESSION:
-            raise LimitReached(f"There are {INHIBITORS_PER_SESSION} inhibitors already; release some first.")
+        for limit, same in (
+            (INHIBITORS_PER_SESSION, [i for i in self if (i.uid, i.session) == (uid, session)]),
+            (INHIBITORS_PER_USER, [i for i in self if i.uid == uid]),
+        ):
+            if len(same) >= limit:
+                raise LimitReached(f"There are {limit} inhibitors already; release some first.")
         self._taken += 1
         inhibitor = Inhibitor(self._taken, what, who, why, mode, uid, pid, session)
         self._held[inhibitor.number] = inhibitor
@@ -40,6 +45,7 @@ class Inhibitors:
         """Numbers that are not held are ignored: the session may have ended before its holder."""
         if self._held.pop(number, None):
             self._on_change()
+            self.on_given_back(number)
             waiting, self._given_back = self._given_back, asyncio.Event()
             waiting.set()
 

@@ -95,7 +95,7 @@ class Judge:
 
     def _case(self, session: Session, look: Observation, now: int) -> Case:
         manager = self._manager
-        twins = manager.registry.by_agent_session(session.agent, session.agent_session_id)
+        twins = manager.registry.by_agent_session(session.agent, session.agent_session_id, session.uid)
         return Case(
             session=session,
             look=look,
@@ -141,21 +141,25 @@ class Judge:
             if before and (before.verdict, before.kept_by) == (explanation.verdict, explanation.kept_by):
                 continue
             self._ports.log.append(_verdict_record(case, explanation))
-        for gone in [i for i in self._verdicts if not self._is_current(i)]:
-            for memory in (self._verdicts, self._usages, self._looks, self._refused):
-                memory.pop(gone, None)
+        for memory in (self._verdicts, self._usages, self._looks, self._refused):
+            for gone in [session_id for session_id in memory if not self._is_current(session_id)]:
+                del memory[gone]
 
     def _is_current(self, session_id: SessionId) -> bool:
         session = self._manager.registry.find(session_id)
         return session is not None and session.is_current
 
-    async def usage(self, session: Session) -> Usage:
+    async def measure(self, session: Session) -> None:
+        """Its usage anew, for `last_usage`. A warden that cannot tell leaves the last one."""
         warden = self._ports.wardens.get(session.uid)
         if warden is None or not session.is_current:
-            return Usage()
-        usage = (await warden.usage([session])).get(session.id, Usage())
-        self._usages[session.id] = usage
-        return usage
+            return
+        try:
+            usages = await warden.usage([session])
+        except Failed:
+            return
+        if session.id in usages and self._is_current(session.id):
+            self._usages[session.id] = usages[session.id]
 
 
 def _verdict_record(case: Case, explanation: Explanation) -> Record:

@@ -13,6 +13,9 @@ from musterd.ports import Clock, Store
 # Turns begin and end often: their last state is written a little later, not at each change.
 SAVE_DELAY = 1.0
 
+# After a write that failed: a full disk is not emptied in a second.
+RETRY_DELAY = 30.0
+
 PAST_SESSIONS_PER_USER = 100
 
 
@@ -45,6 +48,9 @@ class Keeper:
             await asyncio.sleep(SAVE_DELAY)
             self._wanted.clear()
             await self.flush()
+            if self._unsaved:
+                await asyncio.sleep(RETRY_DELAY)
+                self._wanted.set()
 
     async def flush(self) -> None:
         try:
@@ -53,8 +59,8 @@ class Keeper:
             await self._forget_the_oldest()
         except Failed as exc:
             self._trouble(str(exc))
-            return
-        self._trouble("")
+        else:
+            self._trouble("")
 
     async def _save(self, session_id: SessionId) -> None:
         session = self._registry.find(session_id)
@@ -65,6 +71,8 @@ class Keeper:
         except Failed:
             self._unsaved.add(session_id)
             raise
+        if session_id not in self._registry:  # released while it was written
+            await self._store.remove(session_id)
 
     async def _forget_the_oldest(self) -> None:
         """Ended sessions are remembered for as long as events are, and not more than a hundred a user."""

@@ -20,7 +20,7 @@ from musterd.core.event import AgentEvent, EventKind
 from musterd.core.inhibitor import Inhibitor, parse_mode, parse_what
 from musterd.core.pressure import Pressure, Tier
 from musterd.core.registry import Registry
-from musterd.core.session import Agent, Session, SessionId, Source
+from musterd.core.session import Agent, Session, SessionId, Source, State
 from musterd.core.spec import Spec, text
 from musterd.core.state import Modes
 from musterd.inhibitors import Inhibitors
@@ -68,6 +68,7 @@ class Manager:
         self.modes = Modes()
         self.pressure = Pressure()
         self.inhibitors = Inhibitors(partial(ports.announcer.manager_changed, "NInhibitors"))
+        self.gone: set[SessionId] = set()  # stopping, and the leader has ended
         self._troubles: dict[str, str] = {}
         self._enrolling: set[SessionId] = set()  # nobody was told of them yet
         self._appeared: asyncio.Queue[Leader] = asyncio.Queue()
@@ -89,6 +90,8 @@ class Manager:
                 f"quarantine:{file}", f"state file {file} was unreadable and moved to quarantine"
             )
         for session in loaded.sessions:
+            if session.leader and session.is_current and self.registry.by_leader(session.leader):
+                session = session.ended("double", self.ports.clock.now())
             self.registry.put(session)
         for session in self.registry.current():
             await self._take_up(session)
@@ -103,9 +106,11 @@ class Manager:
                 self.change(session, alive)
         except NoSuchSession:
             self.end(session, session.ending or "gone-while-away")
-        except Failed as exc:
+        except MusterError as exc:
             # Unknown is not dead: it stays on the roll, and no gate can pass without a look at it.
             logger.warning("Session '%s' cannot be watched: %s, ignoring", session.id, exc)
+        except Exception:
+            logger.exception("Session '%s' cannot be taken up", session.id)
 
     async def run(self) -> None:
         """Serve until cancelled; then write what is not written yet."""
@@ -129,12 +134,16 @@ class Manager:
                 await self._warden_event(warden, event)
             except MusterError as exc:
                 logger.warning("%s, ignoring", exc)
+            except Exception:
+                logger.exception("An event of the warden of user %d was lost", warden.uid)
 
     async def _warden_event(self, warden: Warden, event: WardenEvent) -> None:
         match event:
             case Gone(session_id):
                 session = self.registry.find(session_id)
-                if session and session.is_current:
+                if session and session.state is State.STOPPING:
+                    self.gone.add(session.id)  # whoever ends it looks at the rest of its tree first
+                elif session and session.is_current:
                     self.end(session, session.ending or "exited")
             case Said(session_id, spoken, source):
                 await self.hear(session_id, spoken, source)
@@ -268,7 +277,7 @@ class Manager:
         after = life.merged(known, seen)
         if after != known:
             self.change(known, after)
-        await self.ports.store.save(self.registry.get(known.id))
+        await self.save(known.id)
         if (after.transcript, after.agent_session_id) != (known.transcript, known.agent_session_id):
             await self.warden_of(after.uid).watch(after)
         return self.registry.get(known.id)
@@ -338,11 +347,14 @@ class Manager:
     async def release(self, caller: Caller, session_id: str) -> None:
         """Off the roll for good; its process is left alone."""
         session = await self.session(caller, session_id)
-        await self.ports.store.remove(session.id)
-        session = self.registry.find(session.id) or session
         if session.is_current:
             self.end(session, "released")
-        self.registry.forget(session.id)
+        self.registry.forget(session.id)  # first: whoever saves it meanwhile sees that it is gone
+        try:
+            await self.ports.store.remove(session.id)
+        except MusterError:
+            self.registry.put(session.ended("released", self.ports.clock.now()))
+            raise
 
     def end(self, session: Session, reason: str) -> None:
         after = session.ended(reason, self.ports.clock.now())
@@ -382,10 +394,8 @@ class Manager:
 
     async def protect(self, caller: Caller, session_id: str, *, protected: bool) -> None:
         session = await self.session(caller, session_id)
-        after = replace(session, protected=protected)
-        await self.ports.store.save(after)
-        current = self.registry.get(session_id)
-        self.change(current, replace(current, protected=protected))
+        self.change(session, replace(session, protected=protected))
+        await self.save(session.id)
 
     async def inhibit(
         self, caller: Caller, what: str, who: str, why: str, mode: str, session_id: str
@@ -415,6 +425,13 @@ class Manager:
         self.ports.announcer.manager_changed("Health", "HealthReasons")
 
     # Memory
+
+    async def save(self, session_id: SessionId) -> None:
+        """As it is now, on disk when this returns. Raises NoSuchSession if it was released meanwhile."""
+        await self.ports.store.save(self.registry.get(session_id))
+        if session_id not in self.registry:
+            await self.ports.store.remove(session_id)
+            raise NoSuchSession(f"Session '{session_id}' was released meanwhile.")
 
     def record(self, kind: str, session: Session | None = None, text: str = "") -> None:
         owner = (session.id, session.uid) if session else ("", -1)

@@ -74,8 +74,18 @@ class Reaper:
         while True:
             await self._manager.pressure_raised.wait()
             if self.mode is not Mode.OFF:
-                await self.relieve()
+                await self._relieve_safely()
             await asyncio.sleep(self._pause())
+
+    async def _relieve_safely(self) -> None:
+        """A look that breaks reaps nothing, and must not take the roll with it."""
+        try:
+            await self.relieve()
+        except Exception as exc:
+            logger.exception("A round of the reaper failed")
+            self._manager.set_trouble("reaper", f"a round of the reaper failed: {type(exc).__name__}")
+        else:
+            self._manager.set_trouble("reaper", "")
 
     def _pause(self) -> float:
         config = self._manager.config.reaper

@@ -243,6 +243,7 @@ def _front(
 ) -> tuple[Front, Door]:
     door = Door(manager)
     holds = Holds(manager.inhibitors.give_back)
+    manager.inhibitors.on_given_back = holds.drop
     stack.callback(holds.close)
     front = Front(contract, door, LIMITS)
     manager_iface = ManagerInterface(manager, remote, ender, reviver, door, holds)

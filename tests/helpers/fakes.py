@@ -164,6 +164,7 @@ class FakeStore:
     modes: Modes = field(default_factory=Modes)
     quarantined: dict[str, str] = field(default_factory=dict)
     failure: Exception | None = None
+    remove_failure: Exception | None = None
 
     async def load(self) -> Loaded:
         return Loaded(list(self.files.values()), self.modes, self.quarantined)
@@ -179,6 +180,8 @@ class FakeStore:
 
     async def remove(self, session_id: SessionId) -> None:
         await asyncio.sleep(0)
+        if self.remove_failure:
+            raise self.remove_failure
         self.files.pop(session_id, None)
 
     async def save_modes(self, modes: Modes) -> None:

@@ -187,6 +187,45 @@ async def test_daemon_that_died_while_ending_tells_what_it_was_for() -> None:
     )
 
 
+async def test_session_is_stopping_until_its_whole_tree_was_looked_at() -> None:
+    bench, (session,) = await pressed()
+    states: list[State] = []
+
+    async def leader_goes_first() -> None:
+        bench.alice.queue.put_nowait(Gone(session.id))
+        await bench.alice.queue.join()
+        states.append(bench.manager.registry.get(session.id).state)
+
+    bench.alice.before_end = leader_goes_first
+    bench.alice.ending = Ending(is_ended=False, how="SIGKILL", left=("node (7): in uninterruptible sleep",))
+    async with running(bench):
+        await bench.reaper.relieve()
+    after = bench.manager.registry.get(session.id)
+    assert states == [State.STOPPING]
+    assert (after.state, after.ended_reason) == (State.ENDED, "reaped")
+    assert "node (7)" in after.last_error
+    assert bench.manager.modes.auto_disabled_reason
+
+
+async def test_mode_that_is_set_while_another_change_is_written_is_not_lost() -> None:
+    bench, _ = await pressed()
+    await asyncio.gather(bench.reaper.relieve(), bench.reaper.set_mode(ROOT, "off", "stop it"))
+    assert bench.store.modes.reaper is bench.manager.modes.reaper is Mode.OFF
+    assert len(bench.store.modes.actions) == len(bench.manager.modes.actions)
+
+
+async def test_look_that_breaks_costs_a_round_and_not_the_daemon() -> None:
+    bench, _ = await pressed()
+    bench.alice.failure = OSError(24, "Too many open files")
+    bench.manager.pressure_raised.set()
+    task = asyncio.create_task(bench.reaper.run())
+    await until(lambda: bench.manager.health_reasons)
+    assert not task.done()
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 async def test_delay_inhibitor_holds_it_up_and_not_for_ever() -> None:
     bench, (session,) = await pressed()
     bench.manager.config = replace(EAGER, reaper=replace(EAGER.reaper, inhibit_delay_max=0.05))

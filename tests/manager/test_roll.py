@@ -19,7 +19,7 @@ from musterd.core.errors import (
     NoSuchSession,
 )
 from musterd.core.event import AgentEvent, EventKind
-from musterd.core.session import Agent, Source, State
+from musterd.core.session import Agent, SessionId, Source, State
 from musterd.core.spec import Spec
 from musterd.ports import Appeared, Gone, Said
 
@@ -200,6 +200,40 @@ async def test_released_session_is_gone_from_roll_and_disk() -> None:
     await bench.manager.release(ALICE, session.id)
     assert (len(bench.manager.registry), bench.store.files) == (0, {})
     assert bench.announcer.told[-1] == f"removed {session.id} released"
+
+
+async def test_released_session_does_not_come_back_by_what_was_asked_with_it() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1))
+    outcomes = await asyncio.gather(
+        bench.manager.protect(ALICE, session.id, protected=True),
+        bench.manager.register(ALICE, Spec(pid=1, title="again")),
+        bench.manager.release(ALICE, session.id),
+        return_exceptions=True,
+    )
+    await bench.manager.flush()
+    assert any(isinstance(outcome, NoSuchSession) for outcome in outcomes)
+    assert session.id not in bench.store.files
+
+
+async def test_release_that_cannot_be_written_is_told_and_can_be_repeated() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1))
+    bench.store.remove_failure = DISK_FULL
+    with pytest.raises(Failed):
+        await bench.manager.release(ALICE, session.id)
+    bench.store.remove_failure = None
+    await bench.manager.release(ALICE, session.id)
+    assert bench.store.files == {}
+
+
+async def test_two_files_about_one_leader_make_one_session() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1))
+    again = started(1)
+    again.store.files = {session.id: session, "double": replace(session, id=SessionId("double"))}
+    await again.manager.load()
+    assert len(again.manager.registry.current()) == 1
 
 
 async def test_other_users_see_and_touch_nothing() -> None:

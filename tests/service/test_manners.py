@@ -111,6 +111,38 @@ async def test_inhibitor_ends_with_its_holder_however_it_dies(daemon: Daemon) ->
         assert open_fds(daemon) <= before
 
 
+async def test_writing_into_a_hold_gives_it_up(daemon: Daemon) -> None:
+    async with client(daemon.bus.address) as caller:
+        args = ["reap", "test", "why", "block", ""]
+        reply = await caller.bus.call(
+            NAME, ROOT, f"{NAME}.Manager", "Inhibit", "sssss", args, takes_fds=True
+        )
+        os.write(reply.fds[0], b"x")
+        await until_empty(caller, "ListInhibitors")
+        for fd in reply.fds:
+            os.close(fd)
+
+
+async def test_inhibitors_of_a_released_session_cost_no_fds(daemon: Daemon) -> None:
+    async with client(daemon.bus.address) as caller:
+        with sleepers(1) as (leader,):
+            session = await caller.register(leader.pid)
+            before = open_fds(daemon)
+            args = ["reap", "test", "why", "block", session]
+            held = [
+                await caller.bus.call(
+                    NAME, ROOT, f"{NAME}.Manager", "Inhibit", "sssss", args, takes_fds=True
+                )
+                for _ in range(32)
+            ]
+            assert open_fds(daemon) >= before + 32
+            await caller.call("ReleaseSession", "s", session)
+            assert open_fds(daemon) <= before
+            for reply in held:
+                for fd in reply.fds:
+                    os.close(fd)
+
+
 @pytest.mark.parametrize(
     ("member", "signature", "args", "error"),
     [

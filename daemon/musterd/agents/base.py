@@ -154,7 +154,7 @@ class Adapter:
     # Ending and resuming
 
     def quit_keys(self, session: Session) -> tuple[str, ...]:
-        """What a user types into an empty composer to leave, as tmux's send-keys takes it; () to use SIGTERM."""
+        """What a user types into an empty composer to leave, as send-keys takes it; () for SIGTERM."""
         return ()
 
     def resume_command(self, session: Session) -> tuple[str, ...]:

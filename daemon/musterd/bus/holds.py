@@ -4,6 +4,8 @@ import asyncio
 import os
 from collections.abc import Callable
 
+from musterd.core.errors import LimitReached
+
 
 class Holds:
     """Keeps the read ends. The kernel reports the end of the last write end, however its holder died."""
@@ -13,23 +15,30 @@ class Holds:
         self._reads: dict[int, int] = {}  # inhibitor: read end
 
     def give_out(self, number: int) -> int:
-        """The fd for the client; the front closes our copy of it once it is sent."""
-        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        """The fd for the client; the front closes our copy of it once it is sent.
+
+        Without an fd there is no inhibitor: it is given back, and LimitReached raised.
+        """
+        try:
+            read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as exc:
+            self._on_release(number)
+            raise LimitReached(f"There is no file descriptor to be had: {exc.strerror}.") from exc
         self._reads[number] = read
         asyncio.get_running_loop().add_reader(read, self._readable, number)
         return write
 
-    def _readable(self, number: int) -> None:
-        if os.read(self._reads[number], 4096):
-            return  # nothing is expected through it; what comes is thrown away
-        self._close(number)
-        self._on_release(number)
+    def drop(self, number: int) -> None:
+        """The inhibitor is gone, whoever still holds the other end."""
+        if (read := self._reads.pop(number, None)) is not None:
+            asyncio.get_running_loop().remove_reader(read)
+            os.close(read)
 
-    def _close(self, number: int) -> None:
-        read = self._reads.pop(number)
-        asyncio.get_running_loop().remove_reader(read)
-        os.close(read)
+    def _readable(self, number: int) -> None:
+        """Its holders are gone, or one writes into it, which is no way to hold anything."""
+        self.drop(number)
+        self._on_release(number)
 
     def close(self) -> None:
         for number in list(self._reads):
-            self._close(number)
+            self.drop(number)

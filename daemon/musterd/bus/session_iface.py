@@ -13,6 +13,8 @@ from .call import Call
 from .contract import PROPERTIES, Values
 from .names import session_id_of
 
+GAUGES = ("Memory", "CPUUSec", "Tasks")
+
 
 class SessionInterface:
     def __init__(self, manager: Manager, judge: Judge) -> None:
@@ -23,12 +25,17 @@ class SessionInterface:
         session_id = session_id_of(path)
         if session_id is None:
             raise NoSuchSession(f"There is no session at '{path}'.")
+        if _asks_for_gauges(call):
+            await self._judge.measure(self._manager.registry.get(session_id))
         session = self._manager.registry.get(session_id)
-        if call.interface == PROPERTIES:  # a list of all must not walk all of /proc for each
-            usage = await self._judge.usage(session)
-        else:
-            usage = self._judge.last_usage(session.id)
-        return session_values(session, self._judge.verdict(session.id), usage)
+        return session_values(session, self._judge.verdict(session.id), self._judge.last_usage(session.id))
+
+
+def _asks_for_gauges(call: Call) -> bool:
+    """Measuring walks all of /proc: not for each title, nor for each session of a list."""
+    if call.interface != PROPERTIES:
+        return False
+    return call.member == "GetAll" or call.args[1] in GAUGES
 
 
 def session_values(session: Session, verdict: Explanation | None, usage: Usage) -> dict[str, Any]:
