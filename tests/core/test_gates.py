@@ -197,6 +197,12 @@ TABLE: list[tuple[str, str, Case, Outcome]] = [
         case(look=look(screen=Unknown("tmux hangs"), native=Native(NativeState.IDLE))),
         Outcome.PASS,
     ),
+    (
+        "present",
+        "typed before the clock was set forward",
+        case(look=look(presence=Presence(True, NOW - 60 * MINUTE)), clock_stepped=NOW - 5 * MINUTE),
+        Outcome.KEEP,
+    ),
     ("present", "nobody", case(), Outcome.PASS),
     ("present", "typed just now", case(look=look(presence=Presence(True, NOW - MINUTE))), Outcome.KEEP),
     ("present", "attached, away", case(look=look(presence=Presence(True, NOW - 16 * MINUTE))), Outcome.PASS),

@@ -109,6 +109,13 @@ def test_new_conversation_in_the_same_process_begins_from_nothing() -> None:
     assert (two.agent_session_id, two.transcript, two.resume_command, two.turn.settled) == ("t2", "", (), 0)
 
 
+def test_late_word_of_the_conversation_before_does_not_bring_it_back() -> None:
+    two = told(
+        fresh(), event(K.TURN_START, 1, agent_session_id="t1"), event(K.TURN_START, 3, agent_session_id="t2")
+    )
+    assert told(two, event(K.SESSION_START, 2, agent_session_id="t1")) == two
+
+
 def test_end_of_another_conversation_changes_nothing() -> None:
     busy = told(fresh(), event(K.TURN_START, 1, agent_session_id="t1"))
     assert told(busy, event(K.SETTLED, 2, agent_session_id="t2")) == busy

@@ -243,7 +243,7 @@ def present(case: Case) -> Finding:
         return _unknown(seen.why)
     if not seen.attached:
         return _pass("nobody is attached", case.look.at)
-    ago = case.now - seen.last_input
+    ago = case.now - max(seen.last_input, case.clock_stepped)
     if ago < case.config.recent_user * USEC_PER_SEC:
         return _keep(f"somebody typed {span(max(ago, 0))} ago", seen.last_input)
     return _pass(f"attached, but nobody typed for {span(ago)}", seen.last_input)

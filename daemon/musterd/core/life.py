@@ -35,7 +35,7 @@ def heard(session: Session, event: AgentEvent, source: Source) -> Session:
     """The session after one utterance of its agent."""
     other = event.agent_session_id and event.agent_session_id != session.agent_session_id
     if other and session.agent_session_id and not event.subagent:
-        if event.kind in _MAY_RENAME:
+        if event.kind in _MAY_RENAME and event.at >= session.turn.last_word:  # not one that is told late
             session = replace(
                 session,
                 agent_session_id=event.agent_session_id,
