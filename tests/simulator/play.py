@@ -307,6 +307,8 @@ class Life:
         self.voice.lost = False
         self.voice.hook(K.SUBAGENT_START, subagent=name)
         start_lost, self.voice.lost = self.voice.lost, before or self.voice.lost
+        if start_lost:
+            self._flaws.add("the end of a subagent was lost")  # or told before its start
         if not start_lost and self.chance(0.3):  # it outlives the turn
             self.later(int(SECOND * 10 ** self.rng.uniform(1, 4)), lambda: self._end_subagent(name))
             return
@@ -347,6 +349,7 @@ class Life:
         voice.lost = False
         nature.is_compacting = True
         nature.turns += 1
+        moved, self.daemon.eyes.spinner = self.daemon.eyes.spinner, True  # all of them show that they do
         self._paint()
         if nature.kind is Kind.CODEX:  # a task of its own
             voice.write(K.TURN_START)
@@ -355,7 +358,7 @@ class Life:
         voice.show(NativeState.BUSY)
         voice.hook(K.RECOVERY_START)
         self.while_()
-        nature.is_compacting = False
+        nature.is_compacting, self.daemon.eyes.spinner = False, moved
         self.tell("has compacted")
         voice.hook(K.RECOVERY_END)
         voice.write(K.SETTLED if nature.kind is Kind.CODEX else K.NOTE)

@@ -342,6 +342,7 @@ class Voice:
 
     def _arrive(self, said: AgentEvent, *, is_late: bool) -> None:
         if is_late:
+            self.lost = True
             self.flaws.add("words were late")
         if not self.daemon.is_up:
             self.lost = True
