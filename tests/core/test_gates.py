@@ -264,10 +264,30 @@ def test_each_gate_is_seen_to_pass_and_not_to_pass(name: str) -> None:
         ("cooldown", world(last_action=NOW - 16 * SECOND), Outcome.PASS),
         ("cooldown", world(actions=(NOW - 59 * MINUTE,) * 6), Outcome.KEEP),
         ("cooldown", world(actions=(NOW - 61 * MINUTE,) * 6), Outcome.PASS),
+        ("cooldown", world(last_action=NOW + MINUTE), Outcome.PASS),
+        ("cooldown", world(actions=(NOW + MINUTE,) * 6), Outcome.PASS),
+        (
+            "cooldown",
+            world(last_action=NOW + MINUTE, actions=(NOW - 14 * SECOND, NOW + MINUTE)),
+            Outcome.KEEP,
+        ),
     ],
 )
 def test_gate_about_the_machine(name: str, given: Any, outcome: Outcome) -> None:
     assert dict(gates.WORLD_GATES)[name](given, case()).outcome is outcome
+
+
+@pytest.mark.parametrize(
+    ("refused", "outcome"),
+    [
+        (0, Outcome.PASS),
+        (NOW - MINUTE, Outcome.KEEP),
+        (NOW - 3 * MINUTE, Outcome.PASS),
+        (NOW + 1, Outcome.PASS),
+    ],
+)
+def test_refused_one_is_left_alone_for_a_while(refused: int, outcome: Outcome) -> None:
+    assert gates.cooldown(world(), case(refused=refused)).outcome is outcome
 
 
 def test_proven_idle_session_is_reaped_under_pressure() -> None:

@@ -307,15 +307,17 @@ def tier(world: World, _case: Case) -> Finding:
 
 def cooldown(world: World, case: Case) -> Finding:
     config = case.config
-    past = world.now - world.last_action
-    if world.last_action and past < config.post_action_delay * USEC_PER_SEC:
-        return _keep(f"the last reap was {span(max(past, 0))} ago", world.last_action)
-    spent = sum(1 for at in world.actions if world.now - at < _HOUR)
+    # What is dated in the future is of a clock that was set back since: it would keep for ever.
+    past = [at for at in {world.last_action, *world.actions} if 0 < at <= world.now]
+    latest = max(past, default=0)
+    if latest and world.now - latest < config.post_action_delay * USEC_PER_SEC:
+        return _keep(f"the last reap was {span(world.now - latest)} ago", latest)
+    spent = sum(1 for at in world.actions if 0 <= world.now - at < _HOUR)
     if spent >= config.budget_per_hour:
-        return _keep(f"the budget of {config.budget_per_hour} reaps an hour is spent", world.last_action)
+        return _keep(f"the budget of {config.budget_per_hour} reaps an hour is spent", latest)
     since_refusal = world.now - case.refused
-    if case.refused and since_refusal < BACKOFF * config.post_action_delay * USEC_PER_SEC:
-        return _keep(f"a reap of it was cancelled {span(max(since_refusal, 0))} ago", case.refused)
+    if case.refused and 0 <= since_refusal < BACKOFF * config.post_action_delay * USEC_PER_SEC:
+        return _keep(f"a reap of it was cancelled {span(since_refusal)} ago", case.refused)
     return _pass(f"{spent} of {config.budget_per_hour} reaps this hour")
 
 
