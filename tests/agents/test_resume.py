@@ -53,6 +53,23 @@ def test_without_its_id_no_conversation_can_be_resumed(agent: Agent) -> None:
     assert ADAPTERS[agent].resume_command(ended) == ()
 
 
+RESUMABLE = (Agent.CLAUDE_CODE, Agent.CODEX, Agent.GEMINI, Agent.OPENCODE, Agent.PI)
+
+
+@pytest.mark.parametrize("agent", RESUMABLE)
+@pytest.mark.parametrize("odd", ["--yolo", "-c", "a b", "a/../b", "a;b", "a\n", "é", ".hidden", "x" * 129])
+def test_id_that_could_be_read_as_anything_else_brings_nothing_back(agent: Agent, odd: str) -> None:
+    assert ADAPTERS[agent].resume_command(session(agent=agent, agent_session_id=odd)) == ()
+
+
+@pytest.mark.parametrize("agent", RESUMABLE)
+@pytest.mark.parametrize(
+    "plain", ["01a1fdba-37cb-74e1-aeaa-0826539fdef8", "ses_e0243c8b", "v1.2", "x" * 128]
+)
+def test_plain_id_brings_its_conversation_back(agent: Agent, plain: str) -> None:
+    assert plain in ADAPTERS[agent].resume_command(session(agent=agent, agent_session_id=plain))
+
+
 @pytest.mark.parametrize("agent", list(Agent))
 def test_resuming_twice_changes_nothing(agent: Agent) -> None:
     started = ("x", "--model", "y", "--sandbox", "read-only", "a prompt")

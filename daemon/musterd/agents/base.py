@@ -4,6 +4,7 @@ An adapter is pure: it is handed facts, texts and records, and says what they me
 clock. Each names the versions its facts were checked with; outside of them a session is only observed.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -12,6 +13,8 @@ from typing import ClassVar
 from musterd.core.event import AgentEvent
 from musterd.core.evidence import Native
 from musterd.core.session import Agent, Session
+
+from .flags import Flags
 
 Version = tuple[int, ...]
 Json = Mapping[str, object]
@@ -74,6 +77,8 @@ class Adapter:
     `marks`       names of variables that its tools inherit: the value is its agent session id or, where the
                   name ends with PID, its leader's process; finds tools that left the process tree
     `stop_is_end` a stop that was allowed is the positive end of the turn: nothing else will say so
+    `resume`      the words in front of an agent session id that bring that conversation back
+    `flags`       which options of its command line are repeated then
     """
 
     agent: ClassVar[Agent] = Agent.OTHER
@@ -82,6 +87,8 @@ class Adapter:
     environ: ClassVar[tuple[str, ...]] = ()
     marks: ClassVar[tuple[str, ...]] = ()
     stop_is_end: ClassVar[bool] = False
+    resume: ClassVar[tuple[str, ...]] = ()
+    flags: ClassVar[Flags] = Flags()
 
     # Recognising
 
@@ -159,8 +166,13 @@ class Adapter:
 
     def resume_command(self, session: Session) -> tuple[str, ...]:
         """The argument list that brings its conversation back, in its directory; () if nothing does."""
-        return ()
+        if not self.resume or not _PLAIN_ID.fullmatch(session.agent_session_id):
+            return ()
+        return (*self.resume, session.agent_session_id, *self.flags.kept(session.command))
 
+
+# An id is what the agent says it is: it must not turn into an option, a path or a pattern.
+_PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{,127}")
 
 _ANY_PATCH = (10**9,)
 

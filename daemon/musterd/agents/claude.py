@@ -59,6 +59,8 @@ _FLAGS = Flags(
 
 class Claude(Adapter):
     agent = Agent.CLAUDE_CODE
+    resume = ("claude", "--resume")
+    flags = _FLAGS
     marks = ("CLAUDE_CODE_SESSION_ID", "CLAUDE_PID")
     opens = (".claude/settings.json", ".claude.json")
     environ = ("CLAUDE_CONFIG_DIR",)
@@ -133,11 +135,6 @@ class Claude(Adapter):
             return ScreenReading(has_dialog=True, has_draft=False)
         composers = [found.group(1) for line in text.splitlines() if (found := _COMPOSER.match(line))]
         return ScreenReading(has_dialog=False, has_draft=bool(composers and composers[-1].strip()))
-
-    def resume_command(self, session: Session) -> tuple[str, ...]:
-        if not session.agent_session_id:
-            return ()
-        return ("claude", "--resume", session.agent_session_id, *_FLAGS.kept(session.command))
 
 
 def _pending(payload: Json) -> tuple[str, ...]:

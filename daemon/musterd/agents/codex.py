@@ -86,6 +86,8 @@ _FLAGS = Flags(
 
 class Codex(Adapter):
     agent = Agent.CODEX
+    resume = ("codex", "resume")
+    flags = _FLAGS
     marks = ("CODEX_SESSION_ID", "CODEX_THREAD_ID")
     versions = ((0, 169), (0, 169))
     opens = (".codex/config.toml",)
@@ -158,11 +160,6 @@ class Codex(Adapter):
 
     def quit_keys(self, session: Session) -> tuple[str, ...]:
         return "/quit", "Enter"
-
-    def resume_command(self, session: Session) -> tuple[str, ...]:
-        if not session.agent_session_id:
-            return ()
-        return ("codex", "resume", session.agent_session_id, *_FLAGS.kept(session.command))
 
 
 def _record(record: Json) -> AgentEvent | None:

@@ -49,6 +49,8 @@ _FLAGS = Flags(
 
 class Gemini(Adapter):
     agent = Agent.GEMINI
+    resume = ("gemini", "--resume")
+    flags = _FLAGS
     versions = ((0, 61), (0, 61))
     opens = (".gemini/settings.json", ".gemini/projects.json")
     environ = ("GEMINI_CLI_NO_RELAUNCH",)
@@ -107,11 +109,6 @@ class Gemini(Adapter):
         composers = ["".join(found.groups()).strip() for found in _COMPOSER.finditer(below)]
         typed = composers[-1] if composers else ""
         return ScreenReading(False, has_draft=bool(typed) and not typed.startswith("Type your message"))
-
-    def resume_command(self, session: Session) -> tuple[str, ...]:
-        if not session.agent_session_id:
-            return ()
-        return ("gemini", "--resume", session.agent_session_id, *_FLAGS.kept(session.command))
 
 
 def _is_all_cancelled(record: Json) -> bool:

@@ -79,6 +79,8 @@ _FLAGS = Flags(
 
 class OpenCode(Adapter):
     agent = Agent.OPENCODE
+    resume = ("opencode", "--session")
+    flags = _FLAGS
     marks = ("OPENCODE_PID",)
     versions = ((1, 18), (1, 18))
     # Not the database: our own look at it would count as a start.
@@ -140,11 +142,6 @@ class OpenCode(Adapter):
         box = _bottom_box(text.splitlines())
         typed = [line for line in box[:-1] if line and not line.startswith(_PLACEHOLDER)]
         return ScreenReading(has_dialog=False, has_draft=bool(typed))
-
-    def resume_command(self, session: Session) -> tuple[str, ...]:
-        if not session.agent_session_id:
-            return ()
-        return ("opencode", "--session", session.agent_session_id, *_FLAGS.kept(session.command))
 
 
 def _kind(event: str, properties: Json, *, is_subagent: bool) -> EventKind:

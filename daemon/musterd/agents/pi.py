@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 
 from musterd.core.event import AgentEvent, EventKind
-from musterd.core.session import Agent, Session
+from musterd.core.session import Agent
 
 from . import image
 from .base import Adapter, Json, ProcessFacts, Records, Role, ScreenReading
@@ -58,6 +58,8 @@ _FLAGS = Flags(
 
 class Pi(Adapter):
     agent = Agent.PI
+    resume = ("pi", "--session")
+    flags = _FLAGS
     marks = ("PI_SESSION_ID",)
     versions = ((1, 5), (1, 5))
     opens = (".pi/agent/settings.json",)
@@ -119,11 +121,6 @@ class Pi(Adapter):
         between = lines[rules[-2] + 1 : rules[-1]]
         has_dialog = any("navigate" in line or "enter select" in line for line in between)
         return ScreenReading(has_dialog, has_draft=not has_dialog and any(map(str.strip, between)))
-
-    def resume_command(self, session: Session) -> tuple[str, ...]:
-        if not session.agent_session_id:
-            return ()
-        return ("pi", "--session", session.agent_session_id, *_FLAGS.kept(session.command))
 
 
 def _stamp(payload: Json, kind: EventKind) -> int:
