@@ -163,6 +163,7 @@ class Manager:
             except NoSuchSession:
                 logger.debug("Process %d ended before it was enrolled", leader.process.pid)
             except MusterError as exc:
+                self.warden_of(leader.facts.uid).forget(leader.process)
                 logger.warning("Process %d: %s, ignoring", leader.process.pid, exc)
 
     async def _follow_pressure(self) -> None:

@@ -134,7 +134,10 @@ class Warden(Protocol):
         """What each tree costs now."""
 
     async def sweep(self) -> None:
-        """Look for agents that nobody registered; each comes as `Appeared`."""
+        """Look for agents that nobody registered; each comes as `Appeared`, once."""
+
+    def forget(self, process: PidRef) -> None:
+        """It was not taken: tell of it again at the next sweep."""
 
     async def end(self, session: Session, last_look: Observation | None) -> Ending:
         """End it the way its adapter says, then with SIGTERM, then with SIGKILL, the whole tree; verified.

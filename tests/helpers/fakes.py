@@ -117,6 +117,9 @@ class FakeWarden:
     async def usage(self, sessions: Sequence[Session]) -> Mapping[SessionId, Usage]:
         return {session.id: Usage(memory=7) for session in sessions}
 
+    def forget(self, process: PidRef) -> None:
+        self.told.append(f"forget {process.pid}")
+
     async def sweep(self) -> None:
         self.told.append("sweep")
 

@@ -150,6 +150,15 @@ async def test_discovered_session_is_adopted_by_its_hook_without_a_duplicate() -
     assert len(bench.manager.registry) == 1
 
 
+async def test_discovered_session_that_cannot_be_taken_is_to_be_told_of_again() -> None:
+    bench = started(1)
+    bench.alice.failure = Failed("no space left")
+    async with running(bench):
+        bench.alice.queue.put_nowait(Appeared(leader(1)))
+        await until(lambda: "forget 1" in bench.alice.told)
+    assert len(bench.manager.registry) == 0
+
+
 async def test_what_a_warden_says_of_another_user_is_not_believed() -> None:
     bench = started(1)
     async with running(bench):

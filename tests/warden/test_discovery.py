@@ -27,6 +27,14 @@ async def test_an_agent_is_told_of_once(tmp_path: Path) -> None:
         assert await told(here) == []
 
 
+async def test_an_agent_that_was_not_taken_is_told_of_again(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        pid = here.start()
+        assert await told(here) == [pid]
+        here.warden.forget((await here.warden.leader(pid, None)).process)
+        assert await told(here) == [pid]
+
+
 async def test_what_is_told_is_all_that_a_registration_would_tell(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         pid = here.start()

@@ -234,10 +234,14 @@ class LocalWarden:
         async with self._sweeping:
             await self._sweep()
 
+    def forget(self, process: PidRef) -> None:
+        self._announced.discard(_key(process))
+
     async def _sweep(self) -> None:
         table = await self._pass()
         alive = {(row.pid, row.start_ticks) for row in table.rows.values()}
-        self._announced &= alive
+        # Who was watched while the table was read may be missing there.
+        self._announced &= alive | {_key(follower.process) for follower in self._followers.values()}
         self._leaders.prune(alive)
         pause = _Pause()
         for follower in list(self._followers.values()):
