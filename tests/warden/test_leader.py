@@ -1,5 +1,6 @@
 """Whose session a process belongs to."""
 
+import asyncio
 import os
 from pathlib import Path
 
@@ -26,6 +27,19 @@ async def test_a_leader_tells_of_itself(tmp_path: Path) -> None:
         assert leader.process.pid == pid
         assert leader.facts.argv[0] == str(here.scribe)
         assert (leader.launcher, leader.agent_session_id, leader.transcript) == (None, "", "")
+
+
+async def test_an_upgrade_under_a_running_agent_is_not_its_version(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        old = here.start("read line")
+        await asyncio.sleep(0.05)
+        version = tmp_path / "bin" / "version"
+        version.write_text("2.0.0\n")
+        os.utime(version, (1000, 1000))  # a package brings its times along
+        await asyncio.sleep(0.05)
+        new = here.start("read line")
+        assert (await here.warden.leader(new, None)).version == "2.0.0"
+        assert (await here.warden.leader(old, None)).version == ""
 
 
 @pytest.mark.parametrize("agent", [None, Agent.PI])

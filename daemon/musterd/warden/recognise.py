@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from musterd.agents.base import Adapter, ProcessFacts, Role
 from musterd.core.session import Agent
@@ -14,6 +15,7 @@ SESSION_MARK = "MUSTERD_SESSION"  # in the environment of what brings a session 
 _ENVIRON = ("TMUX", "TMUX_PANE")
 
 _PACKAGE_LIMIT = 256 * 1024  # bytes of a package file in which the version must stand
+_VERSIONS_LIMIT = 1000  # package files whose version is remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,7 @@ class Recogniser:
         }
         self.facts = FactsCache({*_ENVIRON, *self.marks})
         self._roles: dict[int, tuple[object, tuple[Adapter, Role] | None]] = {}
-        self._versions: dict[tuple[str, int], str] = {}
+        self._versions: dict[_Stamp, str] = {}
 
     def adapter(self, agent: Agent) -> Adapter:
         return self.adapters.get(agent, _UNKNOWN)
@@ -122,13 +124,37 @@ class Recogniser:
         """From the first of its package's files that tells; "" if none does."""
         for path in adapter.package_files(facts):
             try:
-                key = path, os.stat(path).st_mtime_ns
-                if key not in self._versions:
-                    self._versions[key] = adapter.version(read_text(path, None, _PACKAGE_LIMIT))
-                return self._versions[key]
+                stamp = _stamp(path)
+                if stamp.changed > facts.start_usec:
+                    continue  # an upgrade: the process still runs what was there before
+                if stamp not in self._versions:
+                    text = read_text(path, None, _PACKAGE_LIMIT)
+                    if _stamp(path) != stamp:
+                        continue
+                    self._remember(stamp, adapter.version(text))
+                return self._versions[stamp]
             except (OSError, Unreadable, ValueError):
                 continue
         return ""
+
+    def _remember(self, stamp: "_Stamp", version: str) -> None:
+        while len(self._versions) >= _VERSIONS_LIMIT:
+            del self._versions[next(iter(self._versions))]
+        self._versions[stamp] = version
+
+
+class _Stamp(NamedTuple):
+    """A file as it is on disk; unlike its `mtime`, a package cannot bring the time of its change along."""
+
+    path: str
+    device: int
+    inode: int
+    changed: int  # ctime, realtime µs
+
+
+def _stamp(path: str) -> _Stamp:
+    status = os.stat(path)
+    return _Stamp(path, status.st_dev, status.st_ino, status.st_ctime_ns // 1000)
 
 
 _UNKNOWN = Adapter()
