@@ -1,6 +1,7 @@
 """tmux(1) as a client: the panes of a server and what they show, in as few calls as there are servers."""
 
 import asyncio
+import logging
 import os
 import secrets
 import stat
@@ -11,12 +12,16 @@ from dataclasses import dataclass, replace
 
 from musterd.core.units import USEC_PER_SEC
 
+logger = logging.getLogger(__name__)
+
 TIMEOUT = 1.0  # seconds for one call; an idle server answers in a few milliseconds
 SILENCE = 30.0  # seconds for which a server that did not answer is not asked again
 OUTPUT_LIMIT = 16 * 1024 * 1024
 # Commands of one call travel in one message of at most 16 KiB (imsg); a screen takes about 70 bytes of it.
 SCREENS_PER_CALL = 150
 CHANCES = 5  # how many panes may vanish while we look before we leave it at what we have
+
+_KILL_LOOKS, _KILL_PAUSE = 50, 0.005  # seconds
 
 # Titles come last: everything before them has no blanks. tmux keeps control characters out of titles.
 _PANE = "P #{pane_id} #{pane_pid} #{pane_tty} #{session_id} #{window_active} #{pane_title}"
@@ -172,20 +177,36 @@ async def run(*command: str, environ: Mapping[str, str] | None = None) -> tuple[
     """
     process = _start(command, environ or {})
     assert process.stdout is not None
-    pidfd = os.pidfd_open(process.pid)
     try:
         output = bytearray()
         while chunk := await _read(process.stdout.fileno()):
             output += chunk
             if len(output) > OUTPUT_LIMIT:
                 raise Unanswered(f"tmux wrote more than {OUTPUT_LIMIT} bytes")
+        return await _exit_status(process), output.decode(errors="replace")
+    finally:
+        process.stdout.close()
+        await _kill(process)
+
+
+async def _exit_status(process: subprocess.Popen[bytes]) -> int:
+    pidfd = os.pidfd_open(process.pid)
+    try:
         await _readable(pidfd)
-        return process.wait(), output.decode(errors="replace")
     finally:
         os.close(pidfd)
-        process.stdout.close()
-        process.kill()
-        process.wait()
+    return process.wait()  # it has ended
+
+
+async def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Make sure that it is gone, with no fd: there may be none left. What the kernel does not let go within
+    that time, subprocess reaps when it starts another."""
+    process.kill()
+    for _ in range(_KILL_LOOKS):
+        if process.poll() is not None:
+            return
+        await asyncio.sleep(_KILL_PAUSE)
+    logger.debug("Process %d does not end, although it was killed", process.pid)
 
 
 def _start(command: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
