@@ -18,7 +18,7 @@ from musterd.core.config import Config
 from musterd.core.errors import AccessDenied, Failed, InvalidArgs, MusterError, NoSuchSession
 from musterd.core.event import AgentEvent, EventKind
 from musterd.core.inhibitor import Inhibitor, parse_mode, parse_what
-from musterd.core.pressure import Pressure, Tier
+from musterd.core.pressure import Pressure, Reading, Tier
 from musterd.core.registry import Registry
 from musterd.core.session import Agent, Session, SessionId, Source, State
 from musterd.core.spec import Spec, text
@@ -95,7 +95,7 @@ class Manager:
             self.registry.put(session)
         for session in self.registry.current():
             await self._take_up(session)
-        self.pressure = self.pressure.next(self.ports.gauge.read(), self.config.pressure)
+        self.take_reading(self.ports.gauge.read())
 
     async def _take_up(self, session: Session) -> None:
         try:
@@ -105,7 +105,13 @@ class Manager:
                 alive = replace(session, ending="", state=life.settled_state(session.turn))
                 self.change(session, alive)
         except NoSuchSession:
-            self.end(session, session.ending or "gone-while-away")
+            told = await self.ports.log.recent(1, session=session.id, kinds=("ended",))
+            if told and told[0][1].at >= session.created_usec:
+                # The history was quicker than the state file when we were killed: it is told once.
+                self.registry.put(session.ended(session.ending or "exited", told[0][1].at))
+                self._keeper.want(session.id)
+            else:
+                self.end(session, session.ending or "gone-while-away")
         except MusterError as exc:
             # Unknown is not dead: it stays on the roll, and no gate can pass without a look at it.
             logger.warning("Session '%s' cannot be watched: %s, ignoring", session.id, exc)
@@ -168,11 +174,14 @@ class Manager:
 
     async def _follow_pressure(self) -> None:
         async for reading in self.ports.gauge.readings():
-            before = self.pressure.tier
-            self.pressure = self.pressure.next(reading, self.config.pressure)
-            self.set_trouble("pressure", self.ports.gauge.health)
-            if self.pressure.tier is not before:
-                self._tier_changed()
+            self.take_reading(reading)
+
+    def take_reading(self, reading: Reading) -> None:
+        before = self.pressure.tier
+        self.pressure = self.pressure.next(reading, self.config.pressure)
+        self.set_trouble("pressure", self.ports.gauge.health)
+        if self.pressure.tier is not before:
+            self._tier_changed()
 
     def _tier_changed(self) -> None:
         if self.pressure.tier is Tier.NORMAL:

@@ -216,7 +216,12 @@ class FakeLog:
         before: int = 0,
         after: int = 0,
     ) -> Sequence[tuple[int, Record]]:
-        return list(enumerate(self.records, start=1))[::-1][:limit]
+        rows = [
+            row
+            for row in enumerate(self.records, start=1)
+            if session in ("", row[1].session) and (not kinds or row[1].kind in kinds)
+        ]
+        return rows[::-1][:limit]
 
     async def close(self) -> None: ...
 
@@ -256,9 +261,10 @@ class FakeGauge:
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Reading] = asyncio.Queue()
+        self.pressed = 0.0
 
     def read(self) -> Reading:
-        return Reading(NOW, PressureSource.PSI, 0, 0, 900, 1000)
+        return Reading(NOW, PressureSource.PSI, 0, self.pressed, 900, 1000)
 
     def press(self, full: float) -> None:
         self.queue.put_nowait(replace(self.read(), full_avg10=full))

@@ -16,7 +16,7 @@ from musterd.core.errors import AccessDenied, Busy, Failed, NoSuchSession, NotRe
 from musterd.core.session import Session, State
 from musterd.core.spec import Spec
 from musterd.core.state import Modes
-from musterd.ports import Ending, Gone, Leftover
+from musterd.ports import Ending, Gone, Leftover, Record
 
 
 @asynccontextmanager
@@ -224,6 +224,16 @@ async def test_look_that_breaks_costs_a_round_and_not_the_daemon() -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+async def test_end_that_was_told_of_before_a_crash_is_not_told_of_again() -> None:
+    _, (session,) = await pressed()
+    again = Bench(EAGER)
+    again.store.files[session.id] = replace(session, state=State.STOPPING, ending="reaped")
+    again.log.records = [Record(session.created_usec + SECOND, "ended", session.id, 1000, "reaped")]
+    await again.manager.load()
+    assert again.manager.registry.get(session.id).ended_reason == "reaped"
+    assert again.log.kinds() == ["ended"]
 
 
 async def test_delay_inhibitor_holds_it_up_and_not_for_ever() -> None:

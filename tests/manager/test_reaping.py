@@ -91,6 +91,13 @@ async def test_dry_run_takes_one_at_a_time_within_its_budget_and_ends_nothing() 
     assert bench.log.kinds().count("would-reap") == len(bench.store.modes.actions) == 6
 
 
+async def test_pressure_that_is_there_at_the_start_is_relieved() -> None:
+    again = Bench(EAGER)
+    again.gauge.pressed = 50
+    await again.manager.load()
+    assert again.manager.pressure_raised.is_set()
+
+
 async def test_nothing_is_taken_when_the_order_cannot_be_written() -> None:
     bench, _ = await idle_sessions()
     bench.gauge.press(50)
