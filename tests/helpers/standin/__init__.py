@@ -13,12 +13,12 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 
-def install_codex(directory: Path) -> list[str]:
+def install_codex(directory: Path, version: str = "0.169.0") -> list[str]:
     """A Python interpreter called `codex`, in a package such as npm installs -> the command that runs it."""
     package = directory / "node_modules" / "@openai" / "codex"
     program = package / "vendor" / "x86_64-unknown-linux-musl" / "bin" / "codex"
     program.parent.mkdir(parents=True)
-    description = {"name": "@openai/codex", "version": "0.169.0-linux-x64"}
+    description = {"name": "@openai/codex", "version": f"{version}-linux-x64"}
     (package / "package.json").write_text(json.dumps(description))
     shutil.copy(os.path.realpath(sys.executable), program)
     return ["env", f"PYTHONHOME={sys.base_prefix}", str(program), str(HERE / "codex.py")]
