@@ -41,6 +41,7 @@ def spoken(agent: Agent, event: str, **payload: Any) -> AgentEvent:
         (Agent.PI, "agent_end", {}, K.TURN_END),
         (Agent.PI, "agent_before_settle", {}, K.STOP),
         (Agent.PI, "session_shutdown", {"reason": "quit"}, K.SESSION_END),
+        (Agent.PI, "session_shutdown", {"reason": "new"}, K.SESSION_END),
         (Agent.PI, "session_shutdown", {"reason": "reload"}, K.NOTE),
         (Agent.PI, "from_a_later_version", {}, K.NOTE),
         (Agent.CODEX, "Stop", {}, K.STOP),
@@ -61,7 +62,7 @@ def spoken(agent: Agent, event: str, **payload: Any) -> AgentEvent:
         (Agent.CLAUDE_CODE, "StopFailure", {"error": "rate_limit"}, K.TURN_END),
         (Agent.CLAUDE_CODE, "Notification", {"notification_type": "permission_prompt"}, K.WAITING),
         (Agent.CLAUDE_CODE, "Notification", {"notification_type": "idle_prompt"}, K.NOTE),
-        (Agent.CLAUDE_CODE, "SessionEnd", {"reason": "clear"}, K.NOTE),
+        (Agent.CLAUDE_CODE, "SessionEnd", {"reason": "clear"}, K.SESSION_END),
         (Agent.CLAUDE_CODE, "SessionEnd", {"reason": "prompt_input_exit"}, K.SESSION_END),
     ],
 )

@@ -9,17 +9,29 @@ from helpers.builders import BOOT, LEADER, MINUTE, NOW, SECOND, case, child, loo
 from musterd.core import gates
 from musterd.core.case import Case, Finding, Mode, Outcome, Verdict
 from musterd.core.config import ReaperConfig
+from musterd.core.event import AgentEvent, EventKind
 from musterd.core.evidence import Identity, Native, NativeState, Presence, Screen, Transcript, Unknown
 from musterd.core.inhibitor import Inhibitor, What
 from musterd.core.inhibitor import Mode as InhibitMode
+from musterd.core.life import heard
 from musterd.core.pressure import Tier
 from musterd.core.reaper import explain, rank
-from musterd.core.session import PidRef, Session, SessionId, State
-from musterd.core.turn import Turn
+from musterd.core.session import Conversation, PidRef, Session, SessionId, Source, State
+from musterd.core.turn import Subagent, Turn
+
+HOUR = 60 * MINUTE
 
 
 def turned(**changes: Any) -> Session:
     return session(turn=replace(session().turn, **changes))
+
+
+def delegated(heard: int, is_overdue: bool = False) -> Session:
+    return turned(subagents=(Subagent("a1", heard, is_overdue),))
+
+
+def beside(turn: Turn) -> Session:
+    return session(others=(Conversation("ses_other", turn),))
 
 
 def inhibitor(what: str = "reap", mode: InhibitMode = InhibitMode.BLOCK, **changes: Any) -> Inhibitor:
@@ -86,6 +98,19 @@ TABLE: list[tuple[str, str, Case, Outcome]] = [
     ("turn", "began anew", case(session=turned(started=NOW - MINUTE)), Outcome.KEEP),
     ("turn", "began in the same instant", case(session=turned(started=NOW - 60 * MINUTE)), Outcome.KEEP),
     ("turn", "its state is another", case(session=session(state=State.BUSY)), Outcome.KEEP),
+    ("turn", "another is at rest", case(session=beside(session().turn)), Outcome.PASS),
+    ("turn", "another is at work", case(session=beside(Turn(started=NOW - 9 * HOUR))), Outcome.KEEP),
+    ("turn", "another waits", case(session=beside(Turn(waiting=1))), Outcome.KEEP),
+    ("turn", "another compacts", case(session=beside(Turn(recovering=1))), Outcome.KEEP),
+    ("turn", "another has background work", case(session=beside(Turn(pending=("make",)))), Outcome.KEEP),
+    ("turn", "another has a subagent", case(session=beside(delegated(NOW).turn)), Outcome.KEEP),
+    (
+        "turn",
+        "another had a subagent, silent for hours",
+        case(session=beside(delegated(NOW - 5 * HOUR, True).turn)),
+        Outcome.PASS,
+    ),
+    ("quiet", "another spoke", case(session=beside(Turn(heard=NOW - 9 * MINUTE))), Outcome.KEEP),
     ("native", "has none", case(), Outcome.PASS),
     ("native", "idle", case(look=look(native=Native(NativeState.IDLE))), Outcome.PASS),
     ("native", "busy", case(look=look(native=Native(NativeState.BUSY))), Outcome.KEEP),
@@ -96,7 +121,9 @@ TABLE: list[tuple[str, str, Case, Outcome]] = [
     ("pending", "a claim", case(claims=["c1"]), Outcome.KEEP),
     ("pending", "a draft", case(look=look(screen=Screen("digest", has_draft=True))), Outcome.KEEP),
     ("subagent", "none", case(), Outcome.PASS),
-    ("subagent", "one", case(session=turned(subagents=frozenset({"a1"}))), Outcome.KEEP),
+    ("subagent", "one", case(session=delegated(NOW - 9 * HOUR)), Outcome.KEEP),
+    ("subagent", "one, silent through a turn", case(session=delegated(NOW - 3 * HOUR, True)), Outcome.KEEP),
+    ("subagent", "and for hours", case(session=delegated(NOW - 5 * HOUR, True)), Outcome.PASS),
     ("children", "none", case(), Outcome.PASS),
     ("children", "a build", case(look=look(children=(STRANGER,))), Outcome.KEEP),
     ("children", "unreadable", case(look=look(children=Unknown("denied"))), Outcome.UNKNOWN),
@@ -336,3 +363,20 @@ def test_most_private_memory_goes_first_and_longest_quiet_breaks_ties() -> None:
 def test_pid_is_another_process_after_a_reboot() -> None:
     assert not LEADER.is_same(PidRef(LEADER.pid, LEADER.start_ticks, "other boot", LEADER.inode))
     assert LEADER.is_same(PidRef(LEADER.pid, LEADER.start_ticks, BOOT, 0))
+
+
+def test_process_is_kept_for_a_conversation_at_work_beside_the_one_that_ended() -> None:
+    known, outcomes = session(agent_session_id="a"), []
+    for kind, name in (
+        (EventKind.WORK, "a"),
+        (EventKind.SESSION_START, "b"),
+        (EventKind.WORK, "b"),
+        (EventKind.SETTLED, "b"),
+        (EventKind.SETTLED, "a"),
+        (EventKind.WORK, "a"),
+        (EventKind.SETTLED, "a"),
+    ):
+        at = known.last_activity_usec + SECOND
+        known = heard(known, AgentEvent(kind, at, agent_session_id=name), Source.HOOK)
+        outcomes.append(gates.turn(case(session=known)).outcome is Outcome.PASS)
+    assert outcomes == [False, False, False, False, True, False, True]

@@ -1,16 +1,18 @@
 """What utterances make of a session, in whatever order they arrive."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.builders import session
+from helpers.builders import MINUTE, NOW, session
 from musterd.core.event import AgentEvent, EventKind
-from musterd.core.life import heard, is_worth_saving, merged
+from musterd.core.life import MAX_OTHERS, heard, is_worth_saving, merged, revived
 from musterd.core.session import Agent, Session, Source, State
-from musterd.core.turn import MAX_SUBAGENTS, Turn, fold
+from musterd.core.state import format_session, parse_session
+from musterd.core.turn import MAX_SUBAGENTS, Subagent, Turn, fold
 
 K = EventKind
 
@@ -74,12 +76,12 @@ def test_subagents_are_counted_by_name() -> None:
         event(K.SUBAGENT_START, 3, subagent="b"),
         event(K.SUBAGENT_END, 4, subagent="a"),
     ).turn
-    assert turn.subagents == {"b"}
+    assert [subagent.id for subagent in turn.subagents] == ["b"]
 
 
 def test_subagent_may_outlive_the_turn_that_started_it() -> None:
     turn = told(fresh(), event(K.TURN_START, 1), event(K.SUBAGENT_START, 2, subagent="a")).turn
-    assert fold(turn, event(K.SETTLED, 3)).subagents == {"a"}
+    assert fold(turn, event(K.SETTLED, 3)).has_subagent("a")
 
 
 def test_background_work_is_what_the_latest_stop_named() -> None:
@@ -113,19 +115,160 @@ def test_late_word_of_the_conversation_before_does_not_bring_it_back() -> None:
     two = told(
         fresh(), event(K.TURN_START, 1, agent_session_id="t1"), event(K.TURN_START, 3, agent_session_id="t2")
     )
-    assert told(two, event(K.SESSION_START, 2, agent_session_id="t1")) == two
+    assert told(two, event(K.SESSION_START, 2, agent_session_id="t1")).agent_session_id == "t2"
 
 
-def test_end_of_another_conversation_changes_nothing() -> None:
-    busy = told(fresh(), event(K.TURN_START, 1, agent_session_id="t1"))
-    assert told(busy, event(K.SETTLED, 2, agent_session_id="t2")) == busy
+def said_by(name: str, kind: EventKind, at: int, **more: Any) -> AgentEvent:
+    return event(kind, at, agent_session_id=name, **more)
 
 
-def test_work_of_another_conversation_in_the_same_process_keeps() -> None:
-    idle = told(
-        fresh(), event(K.TURN_START, 1, agent_session_id="t1"), event(K.SETTLED, 2, agent_session_id="t1")
-    )
-    assert told(idle, event(K.WORK, 3, agent_session_id="t2")).state is State.BUSY
+A_WORKS = said_by("a", K.TURN_START, 1)
+A_WORKS_ON = said_by("a", K.WORK, 6)
+A_ENDS = said_by("a", K.SETTLED, 20)
+A_IS_BACK = said_by("a", K.SESSION_START, 6)
+B_BEGINS = said_by("b", K.SESSION_START, 3)
+B_ENDS = (said_by("b", K.WORK, 4), said_by("b", K.SETTLED, 5))
+
+
+@pytest.mark.parametrize(
+    ("story", "events", "state"),
+    [
+        ("a works while b has its turn", [A_WORKS, B_BEGINS, *B_ENDS], State.BUSY),
+        ("a works while b is new", [A_WORKS, B_BEGINS], State.BUSY),
+        ("both are at rest", [A_WORKS, B_BEGINS, *B_ENDS, A_ENDS], State.IDLE),
+        ("a ends before b does", [A_WORKS, B_BEGINS, said_by("a", K.SETTLED, 4), *B_ENDS], State.IDLE),
+        ("a is left for b", [A_WORKS, said_by("a", K.SESSION_END, 2), B_BEGINS, *B_ENDS], State.IDLE),
+        ("a is told late that it was left", [A_WORKS, B_BEGINS, said_by("a", K.SESSION_END, 2)], State.IDLE),
+        ("a ends without proof", [A_WORKS, B_BEGINS, *B_ENDS, said_by("a", K.TURN_END, 6)], State.IDLE),
+        ("a asks while b is at rest", [B_BEGINS, *B_ENDS, said_by("a", K.WAITING, 6)], State.WAITING),
+        (
+            "a was answered, and goes on",
+            [B_BEGINS, *B_ENDS, A_WORKS_ON, said_by("a", K.WAITING, 7), said_by("a", K.WORK, 8)],
+            State.BUSY,
+        ),
+        ("a begins beside b", [B_BEGINS, A_WORKS_ON], State.BUSY),
+        ("a begins and ends beside b, which is new", [B_BEGINS, A_WORKS_ON, A_ENDS], State.IDLE),
+        ("a begins and ends beside b", [B_BEGINS, *B_ENDS, A_WORKS_ON, A_ENDS], State.IDLE),
+        ("its end is told before its work", [B_BEGINS, *B_ENDS, A_ENDS, A_WORKS_ON], State.IDLE),
+        ("its late work is told when b is there", [A_WORKS, said_by("a", K.SETTLED, 2), B_BEGINS,
+         said_by("a", K.WORK, 1)], State.IDLE),
+        ("b's end does not end a's", [A_WORKS, B_BEGINS, said_by("b", K.SETTLED, 30)], State.BUSY),
+        ("c ends beside them", [A_WORKS, B_BEGINS, *B_ENDS, said_by("c", K.SETTLED, 6)], State.BUSY),
+        ("a is back, and works on", [A_WORKS, B_BEGINS, *B_ENDS, A_IS_BACK], State.BUSY),
+        ("a is back, and ended", [A_WORKS, B_BEGINS, *B_ENDS, A_IS_BACK, A_ENDS],
+         State.IDLE),
+    ],
+)  # fmt: skip
+def test_each_conversation_of_a_process_has_a_turn_of_its_own(
+    story: str, events: list[AgentEvent], state: State
+) -> None:
+    known = told(fresh(), *events)
+    assert known.state is state
+    assert parse_session(format_session(known)) == known
+
+
+def test_subagent_that_speaks_like_a_conversation_is_its_parents() -> None:
+    start = event(K.SUBAGENT_START, 2, agent_session_id="a", subagent="s")
+    busy = told(fresh(), A_WORKS, start, said_by("s", K.WORK, 3))
+    assert (busy.others, busy.turn.subagents) == ((), (Subagent("s", 3),))
+    assert told(busy, said_by("s", K.SETTLED, 4)).turn.subagents == ()
+    assert told(busy, said_by("s", K.SUBAGENT_END, 4, subagent="s")).turn.subagents == ()
+
+
+def test_subagent_of_another_conversation_is_not_of_this_one() -> None:
+    both = told(fresh(), A_WORKS, B_BEGINS, said_by("a", K.SUBAGENT_START, 4, subagent="s"))
+    assert (both.turn.subagents, both.others[0].turn.has_subagent("s")) == ((), True)
+
+
+def test_conversations_without_number_are_some() -> None:
+    names = [f"a{number}" for number in range(5 * MAX_OTHERS)]
+    resting = told(fresh(), B_BEGINS, *(said_by(name, K.SETTLED, 4) for name in names))
+    assert len(resting.others) == MAX_OTHERS
+    busy = told(resting, *(said_by(name, K.WORK, 5) for name in names))
+    assert len(busy.others) == MAX_OTHERS
+    assert told(busy, *(said_by(name, K.SETTLED, 6) for name in names)).state is State.BUSY
+
+
+def test_word_of_another_conversation_is_activity() -> None:
+    idle = told(fresh(created_usec=0), B_BEGINS, *B_ENDS)
+    assert told(idle, said_by("a", K.NOTE, 77)).last_activity_usec == 77
+
+
+@pytest.mark.parametrize(
+    ("story", "known", "kind", "source", "name"),
+    [
+        ("a fork's records", "t1", K.NOTE, Source.TRANSCRIPT, "t1"),
+        ("records of the conversation before", "t1", K.TURN_START, Source.TRANSCRIPT, "t1"),
+        ("a tool of another conversation", "t1", K.NOTE, Source.HOOK, "t1"),
+        ("the files that it holds", "t1", K.NOTE, Source.PROCESS, "t2"),
+        ("a new conversation", "t1", K.SESSION_START, Source.HOOK, "t2"),
+        ("a prompt to another conversation", "t1", K.TURN_START, Source.HOOK, "t2"),
+        ("its own work elsewhere", "t1", K.WORK, Source.HOOK, "t1"),
+        ("first named by its transcript", "", K.NOTE, Source.TRANSCRIPT, "t2"),
+        ("first named by the files that it holds", "", K.NOTE, Source.PROCESS, "t2"),
+        ("first named by its work", "", K.WORK, Source.HOOK, "t2"),
+    ],
+)
+def test_who_may_rename(story: str, known: str, kind: EventKind, source: Source, name: str) -> None:
+    before = session(agent_session_id=known, turn=Turn())
+    assert heard(before, said_by("t2", kind, NOW), source).agent_session_id == name
+
+
+def test_files_that_it_holds_rename_it_even_when_the_clock_was_set_back() -> None:
+    note = said_by("t2", K.NOTE, NOW - 90 * MINUTE)
+    assert heard(session(), note, Source.PROCESS).agent_session_id == "t2"
+
+
+def test_records_of_a_fork_tell_nothing_of_this_session() -> None:
+    known = session()
+    old = replace(said_by("fork", K.WORK, known.started_usec - 1), cwd="/old", title="old", version="0.1")
+    assert heard(known, old, Source.TRANSCRIPT) == known
+
+
+@pytest.mark.parametrize(
+    ("story", "known", "at", "source", "version"),
+    [
+        ("its package was read", "1.5.2", NOW, Source.HOOK, "1.5.2"),
+        ("nothing was known", "", NOW, Source.HOOK, "9.9"),
+        ("its transcript, of now", "", NOW, Source.TRANSCRIPT, "9.9"),
+        ("its transcript, of a process before", "", NOW - 121 * MINUTE, Source.TRANSCRIPT, ""),
+        ("its transcript, but its package was read", "1.5.2", NOW, Source.TRANSCRIPT, "1.5.2"),
+    ],
+)
+def test_whose_word_of_the_version_counts(
+    story: str, known: str, at: int, source: Source, version: str
+) -> None:
+    assert heard(session(version=known), event(K.NOTE, at, version="9.9"), source).version == version
+
+
+def test_resumed_session_has_the_version_of_its_new_program() -> None:
+    assert revived(session(version="1.0"), session(version=""), NOW).version == ""
+
+
+FIRST_TURN = (event(K.TURN_START, 1), event(K.SUBAGENT_START, 2, subagent="a"), event(K.SETTLED, 3))
+SECOND_TURN = (event(K.TURN_START, 5), event(K.SETTLED, 7))
+
+
+@pytest.mark.parametrize(
+    ("story", "events", "is_overdue"),
+    [
+        ("its own turn only", [], False),
+        ("the end of its turn, told twice", [event(K.SETTLED, 4)], False),
+        ("a later turn that goes on", [event(K.TURN_START, 5)], False),
+        ("a later turn without proof of its end", [event(K.TURN_START, 5), event(K.TURN_END, 7)], False),
+        ("a later turn without a word", SECOND_TURN, True),
+        ("a word within the later turn", [event(K.TURN_START, 5), event(K.WORK, 6, subagent="a"),
+         event(K.SETTLED, 7)], False),
+        ("a word after it", [*SECOND_TURN, event(K.WORK, 8, subagent="a")], False),
+        ("a word of another subagent", [*SECOND_TURN, event(K.WORK, 8, subagent="b")], True),
+        ("a word of before, told late", [*SECOND_TURN, event(K.WORK, 1, subagent="a")], True),
+    ],
+)  # fmt: skip
+def test_subagent_is_overdue_after_a_silent_later_turn(
+    story: str, events: list[AgentEvent], is_overdue: bool
+) -> None:
+    turn = told(fresh(), *FIRST_TURN, *events).turn
+    assert [subagent.is_overdue for subagent in turn.subagents] == [is_overdue]
 
 
 def test_ended_session_stays_ended() -> None:
@@ -136,6 +279,9 @@ def test_signs_of_work_are_not_worth_a_write() -> None:
     busy = told(fresh(), event(K.TURN_START, 1))
     assert not is_worth_saving(busy, told(busy, event(K.WORK, 2)))
     assert is_worth_saving(busy, told(busy, event(K.SETTLED, 2)))
+    beside = told(busy, B_BEGINS, A_WORKS)
+    assert not is_worth_saving(beside, told(beside, said_by("a", K.WORK, 9)))
+    assert is_worth_saving(beside, told(beside, said_by("a", K.SETTLED, 9)))
 
 
 def test_registering_again_adds_what_is_said_and_keeps_the_rest() -> None:
@@ -198,7 +344,7 @@ def test_order_of_arrival_does_not_matter_to_what_keeps_it(
 
 def test_background_subagent_that_is_told_of_late_keeps() -> None:
     late = told(fresh(), event(K.SETTLED, 5), event(K.SUBAGENT_START, 3, subagent="a"))
-    assert late.turn.subagents == {"a"}
+    assert late.turn.has_subagent("a")
 
 
 def test_subagents_without_number_are_some() -> None:
@@ -206,3 +352,4 @@ def test_subagents_without_number_are_some() -> None:
     busy = told(fresh(), *(event(K.SUBAGENT_START, 1, subagent=name) for name in names))
     assert len(busy.turn.subagents) == MAX_SUBAGENTS + 1
     assert told(busy, *(event(K.SUBAGENT_END, 2, subagent=name) for name in names)).turn.subagents
+    assert told(busy, event(K.SUBAGENT_START, 7, subagent="new")).turn.subagents[-1].heard == 7

@@ -3,9 +3,9 @@
 from hypothesis import strategies as st
 
 from musterd.core.case import Mode
-from musterd.core.session import Agent, PidRef, Session, SessionId, Source, State
+from musterd.core.session import Agent, Conversation, PidRef, Session, SessionId, Source, State
 from musterd.core.state import Change, Modes
-from musterd.core.turn import Turn
+from musterd.core.turn import Subagent, Turn
 
 numbers = st.integers(min_value=0, max_value=2**63 - 1)
 texts = st.text(max_size=40)
@@ -23,7 +23,7 @@ turns = st.builds(
     first=numbers,
     heard=numbers,
     turn_id=texts,
-    subagents=st.frozensets(texts, max_size=3),
+    subagents=st.lists(st.builds(Subagent, texts, numbers, st.booleans()), max_size=3).map(tuple),
     pending=lists,
 )
 sessions = st.builds(
@@ -50,6 +50,7 @@ sessions = st.builds(
     state=st.sampled_from(State),
     state_source=st.sampled_from(Source),
     turn=turns,
+    others=st.lists(st.builds(Conversation, texts, turns), max_size=2).map(tuple),
     protected=st.booleans(),
     ended_usec=numbers,
     ended_reason=texts,

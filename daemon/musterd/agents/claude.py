@@ -93,8 +93,6 @@ class Claude(Adapter):
         kind = _HOOKS.get(event, EventKind.NOTE)
         if event == "Notification" and word(payload, "notification_type") in _ASKING:
             kind = EventKind.WAITING
-        if kind is EventKind.SESSION_END and word(payload, "reason") in ("clear", "resume"):
-            kind = EventKind.NOTE  # the same process goes on with another conversation
         return AgentEvent(
             kind,
             at,

@@ -90,8 +90,8 @@ class Pi(Adapter):
         has_pending = payload.get("has_pending_messages") is True
         if kind is EventKind.SETTLED and (payload.get("is_idle") is False or has_pending):
             kind = EventKind.TURN_END
-        if kind is EventKind.SESSION_END and word(payload, "reason") not in ("", "quit"):
-            kind = EventKind.NOTE  # the same process goes on with another conversation, or reloads
+        if kind is EventKind.SESSION_END and word(payload, "reason") == "reload":
+            kind = EventKind.NOTE  # it goes on with the same conversation
         return AgentEvent(
             kind,
             _stamp(payload, kind) or at,

@@ -12,9 +12,14 @@ from musterd.core.evidence import Child, NativeState, Unknown
 from musterd.core.inhibitor import What, blocking
 from musterd.core.pressure import Tier
 from musterd.core.session import Session, State
+from musterd.core.turn import Subagent, Turn
 from musterd.core.units import USEC_PER_SEC, USEC_PER_TICK, span
 
 _HOUR = 3600 * USEC_PER_SEC
+
+# A subagent that says nothing through a later turn of its parent, nor for this long, has ended, and the word
+# of that was lost. Its tools would be children and its model calls be told; but one tool may take hours.
+SUBAGENT_SILENCE = 4 * _HOUR
 
 # A helper may tick over between two looks (time-outs, keep-alives), but needs less of one core than this.
 HELPER_CPU_SHARE = 0.02
@@ -128,9 +133,26 @@ def turn(case: Case) -> Finding:
         return _unknown("it has not said yet that a turn ended", said.heard)
     if said.is_working or not said.is_settled:
         return _keep("work began after the last end of a turn", said.started)
+    for other in case.session.others:
+        if doing := _unrest(other.turn, case.now):
+            return _keep(
+                f"another conversation of its process, '{other.id[:64]}', {doing}", other.turn.heard
+            )
     if case.session.state not in (State.IDLE, State.WAITING):
         return _keep(f"its state is {case.session.state}", said.heard)
     return _pass("it said that its turn ended", said.settled)
+
+
+def _unrest(turn: Turn, now: int) -> str:
+    """What keeps another conversation from being at rest; "" if nothing does."""
+    doing = {
+        "waits for an answer": turn.waiting,
+        "is at work": turn.is_working,
+        "compacts or retries": turn.recovering,
+        "has background work": turn.pending,
+        "has a subagent at work": _active_subagents(turn, now),
+    }
+    return next((text for text, is_so in doing.items() if is_so), "")
 
 
 def native(case: Case) -> Finding:
@@ -157,10 +179,19 @@ def pending(case: Case) -> Finding:
 
 
 def subagent(case: Case) -> Finding:
-    active = case.session.turn.subagents
+    said = case.session.turn
+    active = _active_subagents(said, case.now)
     if active:
-        return _keep(f"{len(active)} subagents are active", case.session.turn.heard)
-    return _pass("no subagent is active", case.session.turn.heard)
+        return _keep(f"{len(active)} subagents are active", max(s.heard for s in active))
+    if said.subagents:
+        return _pass(
+            f"silent through later turns, and for hours: {len(said.subagents)} subagents", said.heard
+        )
+    return _pass("no subagent is active", said.heard)
+
+
+def _active_subagents(turn: Turn, now: int) -> list[Subagent]:
+    return [s for s in turn.subagents if not s.is_overdue or now - s.heard < SUBAGENT_SILENCE]
 
 
 def children(case: Case) -> Finding:

@@ -1,16 +1,17 @@
 """The life of a session: what a second registration, and each utterance, make of it."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from musterd.core.event import AgentEvent, EventKind
-from musterd.core.session import Agent, Session, Source, State
-from musterd.core.turn import Turn, fold
+from musterd.core.session import Agent, Conversation, Session, Source, State
+from musterd.core.turn import Turn, closed, fold
 
-# Only these may bring a new conversation into a known process (`/clear`, `/new`, a resume from within).
-_MAY_RENAME = (EventKind.SESSION_START, EventKind.TURN_START, EventKind.NOTE)
+# These may bring a new conversation into a known process (`/clear`, `/new`, a resume from within).
+_MAY_RENAME = (EventKind.SESSION_START, EventKind.TURN_START)
 
-# From another conversation of the same process, only what speaks for keeping counts.
-_SPEAKS_FOR_WORK = (EventKind.WORK, EventKind.WAITING, EventKind.RECOVERY_START)
+MAX_OTHERS = 16  # conversations that are remembered beside the current one
+_MORE = "more"
 
 
 def merged(known: Session, seen: Session) -> Session:
@@ -33,36 +34,89 @@ def merged(known: Session, seen: Session) -> Session:
 
 def heard(session: Session, event: AgentEvent, source: Source) -> Session:
     """The session after one utterance of its agent."""
-    other = event.agent_session_id and event.agent_session_id != session.agent_session_id
-    if other and session.agent_session_id and not event.subagent:
-        if event.kind in _MAY_RENAME and event.at >= session.turn.last_word:  # not one that is told late
-            session = replace(
-                session,
-                agent_session_id=event.agent_session_id,
-                transcript="",
-                resume_command=(),
-                title="",
-                turn=Turn(first=session.turn.first),
-            )
-        elif event.kind not in _SPEAKS_FOR_WORK:
-            return session
-    session = replace(session, turn=fold(session.turn, event))
-    if not event.subagent:
-        session = _told(session, event)
+    event = _of_subagent(session, event)
+    if _is_of_another(session, event) and _may_rename(session, event, source):
+        session = _renamed(session, event.agent_session_id)
+    if not _is_of_another(session, event):
+        session = replace(session, turn=fold(session.turn, event))
+        if not event.subagent:
+            session = _told(session, event, source)
+    elif source is not Source.TRANSCRIPT or event.at >= session.started_usec:
+        session = _with_word_of_another(session, event)
     state = _state(session, event)
     return session if state is session.state else replace(session, state=state, state_source=source)
 
 
-def _told(session: Session, event: AgentEvent) -> Session:
-    """With what the utterance tells of the session itself."""
-    may_name = not session.agent_session_id or event.kind in _MAY_RENAME
+def _is_of_another(session: Session, event: AgentEvent) -> bool:
+    return bool(session.agent_session_id) and event.agent_session_id not in ("", session.agent_session_id)
+
+
+def _may_rename(session: Session, event: AgentEvent, source: Source) -> bool:
+    """A transcript may hold the records of a conversation that it was forked from: it renames nothing."""
+    if event.kind is EventKind.NOTE:
+        return source is Source.PROCESS  # by the files that it holds
+    is_late = event.at < session.turn.last_word
+    return (
+        event.kind in _MAY_RENAME and source is not Source.TRANSCRIPT and not event.subagent and not is_late
+    )
+
+
+def _of_subagent(session: Session, event: AgentEvent) -> AgentEvent:
+    """As its parent's, where a subagent speaks like a conversation of its own."""
+    name = event.subagent or event.agent_session_id
+    known = [Conversation(session.agent_session_id, session.turn), *session.others]
+    parent = next((conversation for conversation in known if conversation.turn.has_subagent(name)), None)
+    if parent is None:
+        return event
+    is_end = not event.subagent and event.kind in (EventKind.SETTLED, EventKind.SESSION_END)
+    kind = EventKind.SUBAGENT_END if is_end else event.kind
+    return replace(event, kind=kind, subagent=name, agent_session_id=parent.id)
+
+
+def _renamed(session: Session, name: str) -> Session:
+    """The process goes on with another conversation; what it did in the one before may go on, too."""
+    known = {other.id: other.turn for other in session.others}
+    turn = known.pop(name, Turn())
     return replace(
         session,
-        agent_session_id=(event.agent_session_id if may_name else "") or session.agent_session_id,
+        agent_session_id=name,
+        transcript="",
+        resume_command=(),
+        title="",
+        turn=replace(turn, first=session.turn.first),
+        others=_bounded({**known, session.agent_session_id: closed(session.turn)}),
+    )
+
+
+def _with_word_of_another(session: Session, event: AgentEvent) -> Session:
+    """Each conversation has a turn of its own: what ends in one ends in no other."""
+    known = {other.id: other.turn for other in session.others}
+    turn = known.get(event.agent_session_id, Turn())
+    known[event.agent_session_id] = closed(fold(turn, event))
+    return replace(session, others=_bounded(known))
+
+
+def _bounded(turns: Mapping[str, Turn]) -> tuple[Conversation, ...]:
+    """Who is at rest is forgotten first. What does not fit even so is one that never ends."""
+    known = [Conversation(name, turn) for name, turn in turns.items()]
+    if len(known) <= MAX_OTHERS:
+        return tuple(known)
+    known.sort(key=lambda other: (not other.turn.is_at_rest, other.turn.last_word))
+    first, *rest = known
+    return tuple(rest) if first.turn.is_at_rest else (replace(rest[0], id=_MORE), *rest[1:])
+
+
+def _told(session: Session, event: AgentEvent, source: Source) -> Session:
+    """With what the utterance tells of the session itself."""
+    # Records of a process before this one tell of the version that it was; its own package knows better.
+    is_of_now = source is not Source.TRANSCRIPT or event.at >= session.started_usec
+    return replace(
+        session,
+        agent_session_id=session.agent_session_id or event.agent_session_id,
         transcript=event.transcript or session.transcript,
         cwd=event.cwd or session.cwd,
         title=event.title or session.title,
-        version=event.version or session.version,
+        version=session.version or (event.version if is_of_now else ""),
     )
 
 
@@ -70,9 +124,15 @@ def _state(session: Session, event: AgentEvent) -> State:
     if session.state in (State.ENDED, State.STOPPING, State.FAILED):
         return session.state
     said = settled_state(session.turn)
-    if said is State.STARTING:
-        return State.IDLE if event.kind is EventKind.SESSION_START else session.state
-    return said
+    others = {settled_state(other.turn) for other in session.others}
+    for state in (State.WAITING, State.BUSY):
+        if state in (said, *others):
+            return state
+    if said is not State.STARTING:
+        return said
+    # It has said nothing of its own: what was busy before was another conversation.
+    is_free = event.kind is EventKind.SESSION_START or session.state in (State.BUSY, State.WAITING)
+    return State.IDLE if is_free else session.state
 
 
 def settled_state(turn: Turn) -> State:
@@ -91,7 +151,7 @@ def revived(past: Session, seen: Session, now: int) -> Session:
         leader=seen.leader,
         terminal=seen.terminal or past.terminal,
         transcript=seen.transcript or past.transcript,
-        version=seen.version or past.version,
+        version=seen.version,
         executable=seen.executable or past.executable,
         started_usec=seen.started_usec,
         created_usec=now,
@@ -99,6 +159,7 @@ def revived(past: Session, seen: Session, now: int) -> Session:
         state=State.STARTING,
         state_source=Source.PROCESS,
         turn=Turn(),
+        others=(),
         ended_usec=0,
         ended_reason="",
         ending="",
@@ -112,4 +173,10 @@ def is_worth_saving(before: Session, after: Session) -> bool:
 
 
 def _durable(session: Session) -> Session:
-    return replace(session, heartbeat_usec=0, turn=replace(session.turn, heard=0, started=0))
+    others = tuple(replace(other, turn=_durable_turn(other.turn)) for other in session.others)
+    return replace(session, heartbeat_usec=0, turn=_durable_turn(session.turn), others=others)
+
+
+def _durable_turn(turn: Turn) -> Turn:
+    subagents = tuple(replace(subagent, heard=0) for subagent in turn.subagents)
+    return replace(turn, heard=0, started=int(turn.is_working), subagents=subagents)

@@ -66,6 +66,14 @@ class PidRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Conversation:
+    """One that the process of a session holds beside that which the session is named by."""
+
+    id: str
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
 class Session:
     """All times are realtime microseconds; 0 means never."""
 
@@ -93,6 +101,7 @@ class Session:
     state: State = State.STARTING
     state_source: Source = Source.NONE
     turn: Turn = field(default_factory=Turn)
+    others: tuple[Conversation, ...] = ()  # further conversations of its process, at work or at rest
     protected: bool = False
     ended_usec: int = 0
     ended_reason: str = ""
@@ -108,7 +117,8 @@ class Session:
 
     @property
     def last_activity_usec(self) -> int:
-        return max(self.turn.last_word, self.created_usec)
+        words = [conversation.turn.last_word for conversation in self.others]
+        return max(self.turn.last_word, self.created_usec, *words)
 
     @property
     def idle_since_usec(self) -> int:

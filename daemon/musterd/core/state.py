@@ -8,8 +8,8 @@ from typing import TypeVar
 import tomli_w
 
 from musterd.core.case import Mode
-from musterd.core.session import Agent, PidRef, Session, SessionId, Source, State
-from musterd.core.turn import Turn
+from musterd.core.session import Agent, Conversation, PidRef, Session, SessionId, Source, State
+from musterd.core.turn import Subagent, Turn
 
 SESSION_VERSION = 1
 MODE_VERSION = 1
@@ -38,18 +38,15 @@ class Modes:
 
 def format_session(session: Session) -> str:
     table = {k: v for k, v in asdict(session).items() if k == "uid" or v not in (None, "", (), 0, False)}
-    table["turn"] = {k: v for k, v in asdict(session.turn).items() if v not in ("", (), 0, frozenset())}
-    if session.turn.subagents:
-        table["turn"]["subagents"] = sorted(session.turn.subagents)
+    table["turn"] = _turn_table(session.turn)
+    if session.others:
+        table["others"] = [{"id": other.id, "turn": _turn_table(other.turn)} for other in session.others]
     return tomli_w.dumps({"version": SESSION_VERSION, "session": _plain(table)})
 
 
 def parse_session(text: str) -> Session:
     """ValueError says what is wrong: not TOML, from the future, a key missing, unknown or mistyped."""
     table = _versioned(text, SESSION_VERSION, "session")
-    turn = dict(_table(table.pop("turn", {}), "turn"))
-    turn["subagents"] = frozenset(_texts(turn.pop("subagents", []), "subagents"))
-    turn["pending"] = _texts(turn.pop("pending", []), "pending")
     leader = table.pop("leader", None)
     table["resumes"] = _numbers(table.get("resumes", []), "resumes")
     for name in ("command", "resume_command", "labels"):
@@ -57,12 +54,29 @@ def parse_session(text: str) -> Session:
     table["agent"] = Agent(str(table.get("agent")))
     table["state"] = State(str(table.get("state")))
     table["state_source"] = Source(str(table.get("state_source", Source.NONE)))
-    table["turn"] = _build(Turn, turn)
+    table["turn"] = _turn(table.get("turn", {}))
+    table["others"] = tuple(_conversation(row) for row in _tables(table.get("others", []), "others"))
     table["leader"] = None if leader is None else _build(PidRef, dict(_table(leader, "leader")))
     session = _build(Session, table)
     if not session.id:
         raise ValueError("the id is missing")
     return session
+
+
+def _turn_table(turn: Turn) -> dict[str, object]:
+    return {key: value for key, value in asdict(turn).items() if value not in ("", (), 0)}
+
+
+def _turn(value: object) -> Turn:
+    turn = dict(_table(value, "turn"))
+    rows = _tables(turn.get("subagents", []), "subagents")
+    turn["subagents"] = tuple(_build(Subagent, row) for row in rows)
+    turn["pending"] = _texts(turn.get("pending", []), "pending")
+    return _build(Turn, turn)
+
+
+def _conversation(row: Mapping[str, object]) -> Conversation:
+    return _build(Conversation, {**row, "turn": _turn(row.get("turn", {}))})
 
 
 def format_modes(modes: Modes) -> str:
@@ -107,6 +121,12 @@ def _table(value: object, name: str) -> Mapping[str, object]:
     if isinstance(value, dict):
         return value
     raise ValueError(f"'{name}' is not a table")
+
+
+def _tables(value: object, name: str) -> list[Mapping[str, object]]:
+    if isinstance(value, list):
+        return [_table(row, name) for row in value]
+    raise ValueError(f"'{name}' is not a list of tables")
 
 
 def _numbers(value: object, name: str) -> tuple[int, ...]:

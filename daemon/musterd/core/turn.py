@@ -9,6 +9,13 @@ _MORE = "more"
 
 
 @dataclass(frozen=True, slots=True)
+class Subagent:
+    id: str
+    heard: int  # the latest word of it, realtime µs
+    is_overdue: bool = False  # its parent has begun and ended a later turn without a word of it
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """When work last began and ended, by the agent's own word. Realtime microseconds; 0 means never."""
 
@@ -19,10 +26,11 @@ class Turn:
     answered: int = 0  # the latest answer of the human
     recovering: int = 0  # a compaction, back-off or retry began, and has not ended since
     recovered: int = 0  # the latest end of one
+    left: int = 0  # the latest word that this conversation is over; some say so of a subagent's, too
     first: int = 0  # the earliest start of work that was seen
     heard: int = 0  # the latest word of any kind
     turn_id: str = ""  # of the turn that started last, where the agent numbers them
-    subagents: frozenset[str] = frozenset()
+    subagents: tuple[Subagent, ...] = ()  # that have not said that they ended
     pending: tuple[str, ...] = ()  # background work the agent named when it last stopped
 
     @property
@@ -38,11 +46,18 @@ class Turn:
     def is_settled(self) -> bool:
         return self.settled > self.started
 
+    @property
+    def is_at_rest(self) -> bool:
+        return not (self.is_working or self.waiting or self.recovering or self.subagents or self.pending)
+
+    def has_subagent(self, name: str) -> bool:
+        return any(subagent.id == name for subagent in self.subagents)
+
 
 def fold(turn: Turn, event: AgentEvent) -> Turn:
     """Add one utterance, in whatever order they come. A subagent never ends its parent's turn."""
     if event.subagent and event.kind not in (EventKind.SUBAGENT_START, EventKind.SUBAGENT_END):
-        return replace(turn, heard=max(turn.heard, event.at))
+        return replace(_subagent_word(turn, event), heard=max(turn.heard, event.at))
     change = _CHANGES.get(event.kind)
     turn = change(turn, event) if change else turn
     if event.pending is not None and event.at >= turn.heard:
@@ -70,9 +85,32 @@ def _turn_end(turn: Turn, event: AgentEvent) -> Turn:
 def _settled(turn: Turn, event: AgentEvent) -> Turn:
     if _is_of_an_earlier_turn(turn, event):
         return turn
-    # Subagents may go on in the background: only their own end ends them.
-    ended = _recovered(_turn_end(turn, event), event)
+    ended = _recovered(_turn_end(_with_overdue(turn, event), event), event)
     return replace(ended, settled=max(turn.settled, event.at))
+
+
+def _with_overdue(turn: Turn, event: AgentEvent) -> Turn:
+    """Subagents may go on in the background, so a turn does not end them. But the word of their end may be
+    lost: whoever was silent through a whole later turn is marked, for the gate to judge."""
+    is_later_turn = 0 < turn.settled < turn.started < event.at
+    if not is_later_turn or not turn.subagents:
+        return turn
+    return replace(turn, subagents=tuple(_overdue(s, turn.settled) for s in turn.subagents))
+
+
+def _overdue(subagent: Subagent, since: int) -> Subagent:
+    return replace(subagent, is_overdue=True) if subagent.heard < since else subagent
+
+
+def _session_end(turn: Turn, event: AgentEvent) -> Turn:
+    return replace(turn, left=max(turn.left, event.at))
+
+
+def closed(turn: Turn) -> Turn:
+    """The turn of a conversation in whose place is another one: if it was left, nothing of it goes on."""
+    if turn.left <= turn.started:
+        return turn
+    return replace(turn, ended=max(turn.ended, turn.left), waiting=0, recovering=0, subagents=(), pending=())
 
 
 def _is_of_an_earlier_turn(turn: Turn, event: AgentEvent) -> bool:
@@ -95,12 +133,28 @@ def _answered(turn: Turn, event: AgentEvent) -> Turn:
 
 
 def _subagent_start(turn: Turn, event: AgentEvent) -> Turn:
-    is_full = len(turn.subagents) >= MAX_SUBAGENTS
-    return replace(turn, subagents=turn.subagents | {_MORE if is_full else event.subagent})
+    if turn.has_subagent(event.subagent):
+        return _subagent_word(turn, event)
+    if len(turn.subagents) >= MAX_SUBAGENTS:
+        if turn.has_subagent(_MORE):
+            return _subagent_word(turn, replace(event, subagent=_MORE))
+        event = replace(event, subagent=_MORE)
+    return replace(turn, subagents=(*turn.subagents, Subagent(event.subagent, event.at)))
+
+
+def _subagent_word(turn: Turn, event: AgentEvent) -> Turn:
+    name = event.subagent if turn.has_subagent(event.subagent) else _MORE
+    return replace(
+        turn, subagents=tuple(_spoken(s, event.at) if s.id == name else s for s in turn.subagents)
+    )
+
+
+def _spoken(subagent: Subagent, at: int) -> Subagent:
+    return replace(subagent, heard=at, is_overdue=False) if at > subagent.heard else subagent
 
 
 def _subagent_end(turn: Turn, event: AgentEvent) -> Turn:
-    return replace(turn, subagents=turn.subagents - {event.subagent})
+    return replace(turn, subagents=tuple(s for s in turn.subagents if s.id != event.subagent))
 
 
 def _recovering(turn: Turn, event: AgentEvent) -> Turn:
@@ -128,4 +182,5 @@ _CHANGES = {
     EventKind.SUBAGENT_END: _subagent_end,
     EventKind.RECOVERY_START: _recovering,
     EventKind.RECOVERY_END: _recovery_end,
+    EventKind.SESSION_END: _session_end,
 }
