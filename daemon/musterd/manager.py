@@ -348,7 +348,7 @@ class Manager:
         self.registry.put(after)
         self.ports.announcer.session_changed(before, after)
         if after.state is not before.state:
-            self.record("state", after, f"{before.state} → {after.state}, says its {after.state_source}")
+            self.record("state", after, f"{before.state} → {after.state} ({after.state_source})")
         if life.is_worth_saving(before, after):
             self._keeper.want(after.id)
 

@@ -211,7 +211,7 @@ class Reaper:
             return
         why = _evidence(case, self._judge.world(now))
         text = f"session '{session.id}' was reaped, {ending.how}: {ending.freed} bytes came back; {why}"
-        self._ports.log.append(receipt(now, session, ending, text))
+        self._ports.log.append(receipt(self._ports.clock.now(), session, ending, text))
         if not ending.is_ended:
             left = "; ".join(ending.left) or ending.how
             await self._disarm(f"session '{session.id}' could not be ended: {left}")

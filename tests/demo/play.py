@@ -29,7 +29,12 @@ class Stage:
     def __init__(self, work: Path, daemon: Daemon) -> None:
         self.work = work
         self.daemon = daemon
-        self.command = install_codex(work / "agent")
+        self.bin = work / "bin"
+        self.bin.mkdir()
+        command = shlex.join(install_codex(work / "agent"))
+        wrapper = self.bin / "codex"  # `codex`, and `codex resume ID`, as a user types it
+        wrapper.write_text(f"#!/bin/sh\nSTANDIN_THREAD=$2 exec {command}\n")
+        wrapper.chmod(0o755)
 
     def tmux(self, *args: str) -> str:
         command = ["tmux", "-S", str(self.work / "tmux"), "-f", "/dev/null", *args]
@@ -44,19 +49,19 @@ class Stage:
     def start(self, name: str) -> None:
         project = self.daemon.home / name
         project.mkdir()
-        self.tmux(
-            "new-session",
-            "-d",
-            "-s",
-            name,
-            "-x",
-            "90",
-            "-y",
-            "20",
-            "-c",
-            str(project),
-            shlex.join(self.command),
-        )
+        shell = f"env PATH={self.bin}:$PATH PS1='$ ' bash --norc --noprofile"
+        size = ("-x", "90", "-y", "20")
+        self.tmux("new-session", "-d", "-s", name, *size, "-c", str(project), shell)
+        until(lambda: "$" in self.screen(name), "a prompt")
+        self.type(name, "codex")
+
+    def screen(self, name: str) -> str:
+        return self.tmux("capture-pane", "-p", "-t", name)
+
+    def show(self, name: str) -> None:
+        """What its user sees."""
+        for line in self.screen(name).rstrip().splitlines():
+            print(f"    | {line}")
 
     def type(self, name: str, text: str) -> None:
         self.tmux("send-keys", "-t", name, text, "Enter")
@@ -66,6 +71,10 @@ class Stage:
 
     def state(self, name: str) -> str:
         return str(self.daemon.session(self.session(name))["State"])
+
+    def history(self, session_id: str) -> list[str]:
+        (events,) = self.daemon.call("ListEvents", "utts", 20, 0, 0, session_id)
+        return [kind for _, _, _, kind, *_ in events]
 
     def musterctl(self, *args: str) -> None:
         print(f"\n$ musterctl {shlex.join(args)}")
@@ -111,24 +120,31 @@ def play(stage: Stage) -> None:
     say("The working one is kept, whatever the pressure. Why?")
     stage.musterctl("explain", stage.session("parser"))
 
-    say("The idle one is proven idle by every gate. In dry-run, that is written down, and nothing is ended.")
+    say("The idle one is proven idle by every gate. As shipped, the reaper runs dry: that is written down.")
     stage.musterctl("explain", idle)
-    until(
-        lambda: "would-reap" in [e[3] for e in daemon.call("ListEvents", "utts", 20, 0, 0, idle)[0]],
-        "history",
-    )
-    stage.musterctl("events", idle)
+    until(lambda: "would-reap" in stage.history(idle), "history")
 
     say("The daemon is killed, and started again: the roll is as it was.")
     daemon.restart(9)
     until(lambda: stage.state("website") == "idle", "the roll is back")
     stage.musterctl("list")
 
-    say("An agent is killed: it is off the roll before the prompt is back, and known how to be resumed.")
-    os.kill(daemon.session(idle)["Leader"], 9)
-    until(lambda: not stage.session("website"), "it left the roll")
+    say("Now its operator switches the reaper on.")
+    working = daemon.session(stage.session("parser"))["Leader"]
+    stage.musterctl("reaper", "mode", "on", "--why", "the demonstration")
+    until(lambda: not stage.session("website"), "the idle one is ended")
     stage.musterctl("list", "--all")
-    say("That is the story so far. Ending idle agents in earnest, and resuming them, is the next release.")
+    stage.musterctl("events", idle)
+    assert daemon.session(stage.session("parser"))["Leader"] == working
+    say("The memory is back, and the working one works on. This is what the user of the idle one sees:")
+    stage.show("website")
+
+    say("Pressure falls. The user wants it back: the same conversation, in its pane.")
+    daemon.press(pressed=False)
+    stage.musterctl("resume", idle)
+    until(lambda: stage.session("website") == idle, "it is back")
+    stage.show("website")
+    stage.musterctl("list")
 
 
 def main() -> None:
