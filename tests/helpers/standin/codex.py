@@ -14,7 +14,7 @@ What is no turn:
     draft TEXT, undraft        text on the composer        status TEXT      another status line
     clock, spinner, still      a status line that moves    paint N          N lines of output
     compact N                  compacts for N seconds      mend             completes a torn record
-    rotate, truncate           of the record               quit, crash      ends as `/quit` does, or at once
+    rotate, truncate           of the record               /quit, crash     ends, or breaks off
 
 Environment: STANDIN_HOOK, the command that hooks run (none without it); STANDIN_LOST, words of hooks that
 get lost; STANDIN_CHILD, a program started with the agent; STANDIN_THREAD, the conversation to go on with.
@@ -111,7 +111,7 @@ class Agent:
         self._paint()
         for line in sys.stdin:
             word, _, rest = line.strip().partition(" ")
-            if word == "quit":
+            if word in ("quit", "/quit"):
                 return
             if act := getattr(self, f"do_{word}", None):
                 act(rest)
