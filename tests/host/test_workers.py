@@ -1,0 +1,108 @@
+"""Work that hangs costs a thread, and nobody's time but its own."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from musterd.host import workers
+from musterd.host.workers import Hung, Workers
+
+
+@pytest.fixture
+def hang(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """Let go at the end, whatever happens."""
+    monkeypatch.setattr(workers, "PATIENCE", 0.1)
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def fail() -> str:
+    raise ValueError("no")
+
+
+async def test_each_job_has_its_own_outcome_and_all_are_done_in_one_thread() -> None:
+    names: set[int] = set()
+    jobs: list[tuple[str, Callable[[], object]]] = [
+        (str(number), lambda: names.add(threading.get_ident())) for number in range(1000)
+    ]
+    found = await Workers().each([*jobs, ("bad", fail), ("good", lambda: 7)])
+    assert len(found) == 1002
+    assert isinstance(found["bad"], ValueError)
+    assert found["good"] == 7
+    assert len(names) == 1
+    assert threading.get_ident() not in names
+    with pytest.raises(ValueError, match="no"):
+        await Workers().do("bad", fail)
+
+
+async def test_one_that_hangs_costs_no_other_its_result(hang: threading.Event) -> None:
+    found = await Workers().each([("a", lambda: True), ("b", hang.wait), ("c", lambda: True)])
+    assert (found["a"], found["c"]) == (True, True)
+    assert isinstance(found["b"], Hung)
+
+
+async def test_the_loop_goes_on(hang: threading.Event) -> None:
+    asked = asyncio.ensure_future(Workers().each([("a", hang.wait)]))
+    turns = 0
+    while not asked.done():
+        await asyncio.sleep(0.005)
+        turns += 1
+    assert turns > 5
+
+
+async def test_many_short_jobs_are_not_one_long_one(hang: threading.Event) -> None:
+    found = await Workers().each([(str(n), lambda: time.sleep(0.02)) for n in range(10)])
+    assert list(found.values()) == [None] * 10
+
+
+async def test_what_hangs_is_not_begun_again_until_it_came_back(hang: threading.Event) -> None:
+    some, begun = Workers(), list[str]()
+
+    def work() -> None:
+        begun.append("x")
+        hang.wait()
+
+    for _ in range(3):
+        with pytest.raises(Hung):
+            await some.do("a", work)
+    assert begun == ["x"]
+    hang.set()
+    await asyncio.sleep(0.05)
+    await some.do("a", work)
+    assert begun == ["x", "x"]
+
+
+async def test_no_more_threads_hang_than_are_allowed(hang: threading.Event) -> None:
+    some = Workers(threads=2)
+    before = threading.active_count()
+    found = await some.each([(str(number), hang.wait) for number in range(50)])
+    assert all(isinstance(outcome, Hung) for outcome in found.values())
+    assert len(found) == 50
+    assert threading.active_count() - before == 2
+
+
+async def test_whoever_asked_may_stop_waiting(hang: threading.Event) -> None:
+    some, done = Workers(), list[str]()
+    jobs: list[tuple[str, Callable[[], object]]] = [("a", hang.wait), ("b", lambda: done.append("b"))]
+    asked = asyncio.ensure_future(some.each(jobs))
+    await asyncio.sleep(0.01)
+    asked.cancel()
+    await asyncio.wait([asked])
+    with pytest.raises(Hung):
+        await some.do("a", hang.wait)
+    hang.set()
+    await asyncio.sleep(0.05)
+    assert done == []
+
+
+async def test_without_a_thread_there_is_an_error_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    found = await Workers().each([("a", lambda: True), ("b", lambda: True)])
+    assert all(isinstance(outcome, OSError) for outcome in found.values())
