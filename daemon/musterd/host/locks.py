@@ -2,9 +2,10 @@
 
 import os
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from musterd.host.process import read_bytes
+from musterd.host.process import is_shortage, read_bytes
 
 FD_LIMIT = 4096  # more open files than that are not looked through
 _LOCKS_LIMIT = 8 * 1024 * 1024
@@ -13,15 +14,25 @@ _FLOCK = re.compile(rb"^\d+: FLOCK +\w+ +\w+ +(\d+) ", re.MULTILINE)
 
 
 def open_files(pid: int) -> dict[int, str]:
-    """The absolute paths of its open files, by fd; empty if they cannot be read."""
+    """The absolute paths of its open files, by fd; empty if they may not be read."""
     files = {}
-    with suppress(OSError):
+    with _refused():
         for fd in os.listdir(f"/proc/{pid}/fd")[:FD_LIMIT]:
-            with suppress(OSError):
+            with _refused():
                 path = os.fsencode(os.readlink(f"/proc/{pid}/fd/{fd}")).decode(errors="replace")
                 if path.startswith("/") and not path.startswith("/dev/"):
                     files[int(fd)] = path
     return files
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    """It ended, closed the file, or is not ours to look at."""
+    try:
+        yield
+    except OSError as exc:
+        if is_shortage(exc):
+            raise
 
 
 def parse_locks(text: bytes) -> set[int]:
@@ -41,7 +52,7 @@ def locked_files(pid: int, files: dict[int, str]) -> list[str]:
     """
     found = []
     for fd, path in files.items():
-        with suppress(OSError):
+        with _refused():
             info = read_bytes(f"/proc/{pid}/fdinfo/{fd}", 8192)
             if any(line.startswith(b"lock:") and b" FLOCK " in line for line in info.splitlines()):
                 found.append(path)

@@ -1,5 +1,6 @@
 """One process: an identity that no other process can take over, and what /proc tells of it."""
 
+import errno
 import os
 import select
 import time
@@ -113,7 +114,7 @@ class HeldProcess:
         try:
             self._fd = os.pidfd_open(pid)
         except (OSError, OverflowError) as exc:  # EINVAL: the id of a thread
-            if isinstance(exc, OSError) and exc.errno in _OUT_OF_FDS:
+            if isinstance(exc, OSError) and is_shortage(exc):
                 raise
             raise ProcessLookupError(f"no process {pid}") from exc
         try:
@@ -151,13 +152,18 @@ class HeldProcess:
         self.close()
 
 
-_OUT_OF_FDS = (23, 24)  # ENFILE, EMFILE: says nothing about the process
+def is_shortage(exc: OSError) -> bool:
+    """We have run out of something: that says nothing about what was asked."""
+    return exc.errno in _SHORTAGES
+
+
+_SHORTAGES = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def read_facts(pid: int, environ: Collection[str] = ()) -> ProcessFacts:
     """What /proc shows of a process, all of it of the same process and program.
 
-    ProcessLookupError if it ends, or keeps starting other programs.
+    ProcessLookupError if it ends, or keeps starting other programs; OSError if we lack fds or memory.
     """
     for _ in range(_ATTEMPTS):
         if facts := _read_facts(pid, environ):
@@ -191,7 +197,7 @@ def _read_facts(pid: int, environ: Collection[str]) -> ProcessFacts | None:
 
 
 def read_environ(pid: int, names: Collection[str]) -> Mapping[str, str]:
-    """The variables of that name as the program was started with them; empty if it cannot be read."""
+    """The variables of that name as the program was started with them; empty if it may not be read."""
     if not names:
         return {}
     pairs = (item.partition("=") for item in _read_list(f"/proc/{pid}/environ", ENVIRON_LIMIT))
@@ -215,7 +221,9 @@ def _read_uid(pid: int) -> int:
     """Its user. A set-uid program belongs to the mightier of both; /proc/PID/status is open to everybody."""
     try:
         text = read_bytes(f"/proc/{pid}/status", 8192)
-    except OSError:
+    except OSError as exc:
+        if is_shortage(exc):
+            raise
         return -1
     line = next(line for line in text.splitlines() if line.startswith(b"Uid:"))
     return min(map(int, line.split()[1:3]))
@@ -228,7 +236,9 @@ def _read_argv(pid: int) -> tuple[str, ...]:
 def _read_list(path: str, limit: int) -> tuple[str, ...]:
     try:
         data = read_bytes(path, limit)
-    except OSError:
+    except OSError as exc:
+        if is_shortage(exc):
+            raise
         return ()
     return tuple(data.decode(errors="replace").removesuffix("\0").split("\0")) if data else ()
 
@@ -236,5 +246,7 @@ def _read_list(path: str, limit: int) -> tuple[str, ...]:
 def _read_link(path: str) -> str:
     try:
         return os.fsencode(os.readlink(path)).decode(errors="replace")
-    except OSError:
+    except OSError as exc:
+        if is_shortage(exc):
+            raise
         return ""

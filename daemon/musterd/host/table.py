@@ -10,6 +10,8 @@ from musterd.core.evidence import Usage
 from musterd.core.session import PidRef
 from musterd.host.process import Stat, is_starting, read_bytes, read_facts, read_stat
 
+FACTS_LIMIT = 50_000  # processes of which facts are remembered between two passes
+
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -83,6 +85,8 @@ class FactsCache:
                 facts = read_facts(row.pid, self.environ)
             except (ProcessLookupError, ValueError):
                 return None  # not remembered: it may be in the middle of execve(2)
+            if len(self._facts) >= FACTS_LIMIT:
+                self._facts.clear()
             if not is_starting(facts):
                 self._facts[row.pid] = (row.image, facts)
         return facts
