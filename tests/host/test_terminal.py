@@ -6,6 +6,7 @@ import os
 import pty
 import signal
 import socket
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -316,10 +317,11 @@ async def test_a_pane_that_is_gone_is_unknown(server: TmuxServer) -> None:
     assert views[terminal].text == Unknown("its tmux pane is gone")
 
 
-def test_the_socket_tells_whether_anybody_is_attached(server: TmuxServer) -> None:
-    assert not Server(server.socket, UID).has_clients()
+async def test_the_socket_tells_whether_anybody_is_attached(server: TmuxServer) -> None:
+    assert not await Server(server.socket, UID).has_clients()
     server.attach()
-    until(lambda: Server(server.socket, UID).has_clients(), "tmux marks its socket")
+    until(lambda: os.stat(server.socket).st_mode & stat.S_IXUSR, "tmux marks its socket")
+    assert await Server(server.socket, UID).has_clients()
 
 
 # A tty alone

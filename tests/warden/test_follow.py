@@ -15,7 +15,7 @@ from musterd.core.event import EventKind
 from musterd.core.evidence import NativeState, Transcript, Unknown
 from musterd.core.session import Source
 from musterd.ports import Gone, Said
-from musterd.warden.follower import resolve
+from musterd.warden.follower import Visit, resolve
 
 
 async def test_the_end_is_told_once(tmp_path: Path) -> None:
@@ -76,15 +76,15 @@ async def test_many_writes_in_a_row_are_one_look(tmp_path: Path, monkeypatch: py
     async with scene(tmp_path) as here:
         path = here.write("t.jsonl", "")
         session = await here.session(here.start(), transcript=path)
-        looks: list[int] = []
+        looks: list[Visit] = []
         follower = here.warden._followers[session.id]
-        read = follower.read
+        visit = follower.visit
 
-        async def counted(now: int) -> list[Said]:
-            looks.append(now)
-            return await read(now)
+        def counted() -> Visit:
+            looks.append(visit())
+            return looks[-1]
 
-        monkeypatch.setattr(follower, "read", counted)
+        monkeypatch.setattr(follower, "visit", counted)
         for number in range(1, 101):
             with path.open("a") as file:
                 file.write(line(EventKind.WORK, number))

@@ -7,6 +7,7 @@ import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from musterd.agents.base import ProcessFacts
 from musterd.core.evidence import Presence, Unknown
@@ -67,8 +68,16 @@ class Terminals:
             return tmux_terminal(socket, pane) if device and pane.startswith("%") else device
         return device
 
-    def presence(self, terminal: str, tty: int) -> Presence | Unknown:
-        """Who is there, asking nobody: the time of the tty alone.
+    async def attended(self, terminals: Collection[str]) -> Mapping[str, bool]:
+        """Which tmux servers of these terminals have clients, by their sockets."""
+        sockets = {place[0] for place in map(parse_terminal, terminals) if place}
+        found = await asyncio.gather(*(self.server(socket).has_clients() for socket in sockets))
+        return dict(zip(sockets, found, strict=True))
+
+    def presence(
+        self, terminal: str, tty: int, attended: Mapping[str, bool] = MappingProxyType({})
+    ) -> Presence | Unknown:
+        """Who is there, asking nobody: the time of the tty alone. A server that is not told of has clients.
 
         That is never too early, but may be too late: another program may have typed (send-keys).
         """
@@ -76,7 +85,7 @@ class Terminals:
         if not device:
             return Presence(attached=False, last_input=0)
         place = parse_terminal(terminal)
-        attached = self.server(place[0]).has_clients() if place else True
+        attached = attended.get(place[0], True) if place else True
         try:
             return Presence(attached, last_input(device))
         except OSError as exc:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from musterd.core.units import USEC_PER_SEC
+from musterd.host.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -80,12 +81,13 @@ class Server:
         self.socket = socket
         self._uid = uid
         self._silent_until = 0.0
+        self._workers = Workers(threads=1)  # the socket may be anywhere
 
-    def has_clients(self) -> bool:
+    async def has_clients(self) -> bool:
         """Whether anybody is attached at all, without asking: tmux marks its socket executable then."""
         try:
-            return bool(os.stat(self.socket).st_mode & stat.S_IXUSR)
-        except OSError:
+            return bool((await self._status()).st_mode & stat.S_IXUSR)
+        except (OSError, ValueError):
             return True  # not known
 
     async def panes(self) -> dict[str, Pane]:
@@ -122,7 +124,7 @@ class Server:
     async def _ask(self, *command: str, may_fail: bool = False) -> str:
         if time.monotonic() < self._silent_until:
             raise Unanswered(f"tmux server '{self.socket}' did not answer a moment ago")
-        self._check_socket()
+        await self._check_socket()
         try:
             async with asyncio.timeout(TIMEOUT):
                 code, output = await run("tmux", "-u", "-S", self.socket, *command)
@@ -136,10 +138,13 @@ class Server:
             raise Unanswered(f"there is no tmux server at '{self.socket}', or it refused")
         return output
 
-    def _check_socket(self) -> None:
+    async def _status(self) -> os.stat_result:
+        return await self._workers.do("socket", lambda: os.stat(self.socket))
+
+    async def _check_socket(self) -> None:
         """A client does what its server says: never talk to another user's."""
         try:
-            status = os.stat(self.socket)
+            status = await self._status()
         except (OSError, ValueError) as exc:
             raise Unanswered(f"there is no tmux socket '{self.socket}'") from exc
         if not stat.S_ISSOCK(status.st_mode) or status.st_uid != self._uid:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
+from musterd.core.errors import MusterError
 from musterd.host.files import OPENED, Files, Subscription
 from musterd.host.ticks import until_tick
 
@@ -77,6 +78,8 @@ class Discovery:
             began = time.monotonic()
             try:
                 await self._sweep()
+            except MusterError as exc:
+                logger.warning("%s, ignoring", str(exc).rstrip("."))
             except Exception:
                 logger.exception("Cannot look for new agents, ignoring")
             self._cost = time.monotonic() - began

@@ -1,11 +1,11 @@
 """One watched session: its process, its transcript and its status, and what they newly say."""
 
-import asyncio
 import glob
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from copy import copy
+from dataclasses import dataclass, replace
 
 from musterd.agents.base import Adapter, ProcessFacts, Query
 from musterd.core.event import AgentEvent, EventKind
@@ -13,9 +13,10 @@ from musterd.core.evidence import Native, NativeState, Transcript, Unknown
 from musterd.core.session import PidRef, Session, Source
 from musterd.host.files import APPEARED, Files, Subscription
 from musterd.host.query import QueryReader
-from musterd.host.transcript import Tail, Unreadable, read_text
+from musterd.host.transcript import Lines, Tail, Unreadable, read_text
 from musterd.host.watch import ExitWatch
 from musterd.ports import Said
+from musterd.warden.guard import Mistakes
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +31,39 @@ _SAYS = {
 }
 
 
+Reader = Tail | QueryReader
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Which files there are."""
+
+    wish: int  # the number of times that somebody wanted it anew
+    place: str | Query | None  # where its adapter says that the transcript is
+    found: str | Query | None
+    status: str
+    stages: Sequence[str]
+
+    @property
+    def key(self) -> object:
+        return self.place, self.found, self.status
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What its files had to say."""
+
+    survey: Survey | None  # None: the files are those of before
+    reader: Reader | None  # behind what was read
+    read: tuple[Lines | tuple[str, ...], Transcript] | Unreadable | None
+    status: str | Unreadable | None
+
+
 class Follower:
-    """`changed` is called whenever one of its files may have changed; then `read` tells what is new."""
+    """Its files are visited in two steps: `visit` in a worker thread, then `take` in the loop.
+
+    `changed` is called whenever a visit may bring something new. Between the two nobody else may begin.
+    """
 
     def __init__(
         self,
@@ -42,6 +74,7 @@ class Follower:
         exit_watch: ExitWatch,
         files: Files,
         changed: Callable[["Follower"], None],
+        mistakes: Mistakes,
     ) -> None:
         self.session = session
         self.adapter = adapter
@@ -54,15 +87,14 @@ class Follower:
         self._home = home
         self._files = files
         self._changed = changed
+        self._mistakes = mistakes
         self._subscriptions: list[Subscription] = []
-        self._place: str | Query | None = None  # where its adapter says that the transcript is
-        self._reader: Tail | QueryReader | None = None
-        self._arranged: tuple[str | Query | None, str | Query | None, str] | None = None
+        self._reader: Reader | None = None
+        self._wish = 1
+        self._survey = Survey(0, None, None, "", ())
         self._parses = False
         self._said: frozenset[AgentEvent] = frozenset()  # by a query: it brings old rows again
         self._noted: tuple[str, str] = (session.agent_session_id, session.transcript)
-        self._reading = asyncio.Lock()
-        self.arrange()
 
     @property
     def is_query(self) -> bool:
@@ -76,49 +108,82 @@ class Follower:
         """Take a new value of the session: a transcript or an agent session id may have become known."""
         self.session = session
         self._noted = (session.agent_session_id, session.transcript)
-        self.arrange()
+        self._seek()
 
     def close(self) -> None:
         self.exit_watch.close()
         self._unsubscribe()
 
     def arrange(self) -> None:
-        """Find the files anew, and be told of their changes."""
-        place = self.adapter.transcript(self.session, self._home, self.facts.environ)
-        found = resolve(place) if isinstance(place, str) else place
-        status = self._status_path()
-        if self._arranged == (place, found, status) and (found or not place):
-            return
-        if self._arranged is None or self._arranged[1] != found:
-            self._reader = self._open(found)
-        self._place, self._arranged = place, (place, found, status)
-        self._subscribe(status)
+        """Find the files anew at the next visit."""
+        self._wish += 1
+
+    def _seek(self) -> None:
+        self.arrange()
         self._changed(self)
 
-    def _open(self, found: str | Query | None) -> Tail | QueryReader | None:
-        self._parses, self._said = False, frozenset()
+    # In a worker thread, for it may hang: nothing of the follower is changed.
+
+    def visit(self) -> Visit:
+        survey = self._look_around() if self._wish != self._survey.wish else None
+        is_known = survey is None or survey.found == self._survey.found
+        reader = copy(self._reader) if is_known else self._open(survey.found if survey else None)
+        status = survey.status if survey else self._status_path()
+        return Visit(survey, reader, _read(reader), _read_status(status, self.session.uid))
+
+    def _look_around(self) -> Survey:
+        wish, place = self._wish, self.adapter.transcript(self.session, self._home, self.facts.environ)
+        found = resolve(place) if isinstance(place, str) else place
+        stages = _stages(place) if isinstance(place, str) and not found else ()
+        survey = Survey(wish, place, found, self._status_path(), stages)
+        for path in _paths(survey):
+            os.path.exists(os.path.dirname(path))  # whoever watches it must not hang on it, either
+        return survey
+
+    def _open(self, found: str | Query | None) -> Reader | None:
         if isinstance(found, Query):
             return QueryReader(found, self.session.uid)
         return Tail(found, self.session.uid) if found else None
 
-    def _subscribe(self, status: str) -> None:
+    def _status_path(self) -> str:
+        return self.adapter.status_file(self.session, self._home, self.facts.environ)
+
+    # In the loop
+
+    def take(self, visit: Visit | Exception, now: int) -> list[Said]:
+        """What the session newly said, oldest first; `transcript` and `native` are as of the visit."""
+        if isinstance(visit, Exception):
+            why = self._mistakes.why(self.adapter, visit)
+            self.transcript = self.native = Unknown(f"its files cannot be read: {why}")
+            return self._note(now)
+        if visit.survey:
+            self._settle(visit.survey)
+        self._reader = visit.reader
+        said = [self._say(event, Source.TRANSCRIPT) for event in self._take_transcript(visit)]
+        if event := self._take_status(visit, now):
+            said.append(self._say(event, Source.NATIVE))
+        return [*self._note(now), *said]
+
+    def _settle(self, survey: Survey) -> None:
+        """Be told of the changes of these files."""
+        before, self._survey = self._survey, survey
+        if before.found != survey.found:
+            self._parses, self._said = False, frozenset()
+        if before.key == survey.key and (survey.found or not survey.place):
+            return
+        self._subscribe(survey)
+        if before.key != survey.key:
+            self._seek()  # something may have come before we listened
+
+    def _subscribe(self, survey: Survey) -> None:
         self._unsubscribe()
-        self._listen(status)
-        if isinstance(self._reader, QueryReader):
-            for path in self._reader.files:
-                self._listen(path)
-        elif self._reader:
-            self._listen(self._reader.path)
-        elif isinstance(self._place, str):
-            for pattern in _stages(self._place):
-                self._listen(pattern, is_pattern=True)
+        for path in _paths(survey):
+            self._listen(path, is_pattern=path in survey.stages)
 
     def _listen(self, path: str, *, is_pattern: bool = False) -> None:
-        if not path:
-            return
         try:
             if is_pattern:
-                subscribe = self._files.subscribe(path, self.arrange, APPEARED, is_pattern=True)
+                subscribe = self._files.subscribe(path, self._seek, APPEARED, is_pattern=True)
             else:
                 subscribe = self._files.subscribe(path, lambda: self._changed(self))
         except OSError as exc:
@@ -130,18 +195,6 @@ class Follower:
         for subscription in self._subscriptions:
             self._files.unsubscribe(subscription)
         self._subscriptions = []
-
-    def _status_path(self) -> str:
-        return self.adapter.status_file(self.session, self._home, self.facts.environ)
-
-    async def read(self, now: int) -> list[Said]:
-        """What the session newly said, oldest first; `transcript` and `native` are as of now."""
-        async with self._reading:
-            transcript = await self._read_transcript()
-        said = [self._say(event, Source.TRANSCRIPT) for event in transcript]
-        if event := self._read_status(now):
-            said.append(self._say(event, Source.NATIVE))
-        return [*self._note(now), *said]
 
     def _say(self, event: AgentEvent, source: Source) -> Said:
         return Said(self.session.id, event, source)
@@ -163,23 +216,22 @@ class Follower:
 
     # The transcript
 
-    async def _read_transcript(self) -> Sequence[AgentEvent]:
+    def _take_transcript(self, visit: Visit) -> Sequence[AgentEvent]:
+        if isinstance(visit.read, Unreadable):
+            self.transcript = Unknown(f"its transcript {visit.read}")
+            return ()
+        if visit.read is None:
+            self.transcript = Unknown("its transcript is not there") if self._survey.place else None
+            return ()
+        new, state = visit.read
         try:
-            if isinstance(self._reader, QueryReader):
-                return await self._read_rows(self._reader)
-            if self._reader:
-                return self._read_lines(self._reader)
-        except Unreadable as exc:
-            self.transcript = Unknown(f"its transcript {exc}")
-        except Exception as exc:  # an adapter stumbled over what the agent wrote: unknown, which keeps
-            logger.exception("Cannot parse the transcript of session '%s', ignoring", self.session.id)
-            self.transcript = Unknown(f"its transcript cannot be parsed: {type(exc).__name__}")
-        else:
-            self.transcript = Unknown("its transcript is not there") if self._place else None
-        return ()
+            return self._take_lines(new, state) if isinstance(new, Lines) else self._take_rows(new, state)
+        except Exception as exc:  # noqa: BLE001 - an adapter stumbled over what the agent wrote: unknown, which keeps
+            why = self._mistakes.why(self.adapter, exc)
+            self.transcript = Unknown(f"its transcript cannot be parsed: {why}")
+            return ()
 
-    def _read_lines(self, tail: Tail) -> Sequence[AgentEvent]:
-        new, state = tail.read()
+    def _take_lines(self, new: Lines, state: Transcript) -> Sequence[AgentEvent]:
         events: Sequence[AgentEvent] = ()
         if new.restarted:
             self._parses = False
@@ -191,8 +243,7 @@ class Follower:
         self.transcript = replace(state, is_complete=state.is_complete and self._parses)
         return _dated(events, state.mtime)
 
-    async def _read_rows(self, reader: QueryReader) -> Sequence[AgentEvent]:
-        rows, state = await asyncio.to_thread(reader.read)
+    def _take_rows(self, rows: tuple[str, ...], state: Transcript) -> Sequence[AgentEvent]:
         records = self.adapter.records(rows)
         events = [event for event in records.events if event not in self._said]
         self._said = frozenset(records.events)
@@ -201,23 +252,9 @@ class Follower:
 
     # The status
 
-    def _read_status(self, now: int) -> AgentEvent | None:
-        path = self._status_path()
-        before = self.native
-        if not path:
-            self.native = None
-            return None
-        try:
-            text = read_text(path, self.session.uid, STATUS_LIMIT)
-            self.native = self.adapter.status(text, self.facts)
-        except Unreadable as exc:
-            self.native = Unknown(f"its status {exc}")
-        except ValueError as exc:
-            self.native = Unknown(f"its status '{path}' makes no sense: {exc}")
-        except Exception as exc:
-            logger.exception("Cannot parse the status of session '%s', ignoring", self.session.id)
-            self.native = Unknown(f"its status cannot be parsed: {type(exc).__name__}")
-        if isinstance(self.native, Unknown) or self.native == before:
+    def _take_status(self, visit: Visit, now: int) -> AgentEvent | None:
+        before, self.native = self.native, self._native(visit.status)
+        if self.native is None or isinstance(self.native, Unknown) or self.native == before:
             return None
         return AgentEvent(
             _SAYS[self.native.state],
@@ -225,6 +262,39 @@ class Follower:
             agent_session_id=self.native.agent_session_id,
             detail=self.native.state,
         )
+
+    def _native(self, text: str | Unreadable | None) -> Native | Unknown | None:
+        if text is None:
+            return None
+        if isinstance(text, Unreadable):
+            return Unknown(f"its status {text}")
+        try:
+            return self.adapter.status(text, self.facts)
+        except ValueError as exc:
+            return Unknown(f"its status '{self._survey.status}' makes no sense: {exc}")
+        except Exception as exc:  # noqa: BLE001 - as for the transcript
+            return Unknown(f"its status cannot be parsed: {self._mistakes.why(self.adapter, exc)}")
+
+
+def _paths(survey: Survey) -> list[str]:
+    """Whose changes matter."""
+    found = survey.found
+    files = [found.database, found.database + "-wal"] if isinstance(found, Query) else [found or ""]
+    return [path for path in (survey.status, *files, *survey.stages) if path]
+
+
+def _read(reader: Reader | None) -> tuple[Lines | tuple[str, ...], Transcript] | Unreadable | None:
+    try:
+        return reader.read() if reader else None
+    except Unreadable as exc:
+        return exc
+
+
+def _read_status(path: str, uid: int) -> str | Unreadable | None:
+    try:
+        return read_text(path, uid, STATUS_LIMIT) if path else None
+    except Unreadable as exc:
+        return exc
 
 
 def _dated(events: Sequence[AgentEvent], at: int) -> list[AgentEvent]:

@@ -1,6 +1,7 @@
 """Who leads a session, and what a leader tells of itself."""
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -13,9 +14,12 @@ from musterd.host.locks import locked_files, open_files
 from musterd.host.process import HeldProcess, Stat, boot_id, is_starting, read_stat
 from musterd.host.table import Table
 from musterd.host.terminal import Terminals
+from musterd.host.workers import Workers
 from musterd.ports import Leader
 from musterd.warden.follower import resolve
 from musterd.warden.recognise import SESSION_MARK, Found, Recogniser
+
+logger = logging.getLogger(__name__)
 
 _FRESH = 10.0  # seconds for which what a leader told of itself is not asked again
 
@@ -31,11 +35,13 @@ class Leaders:
         terminals: Terminals,
         home: str,
         all_processes: Callable[[], Awaitable[Table]],
+        workers: Workers,
     ) -> None:
         self._recogniser = recogniser
         self._terminals = terminals
         self._home = home
         self._all_processes = all_processes
+        self._workers = workers
         self._described: dict[tuple[int, int], tuple[float, object, Leader]] = {}
 
     def prune(self, alive: Collection[tuple[int, int]]) -> None:
@@ -93,12 +99,21 @@ class Leaders:
                 facts=facts,
                 agent=agent or adapter.agent,
                 launcher=ref_of(found.launcher) if found.launcher else None,
-                version=self._recogniser.version(adapter, facts),
+                version=await self._visit(facts.pid, lambda: self._recogniser.version(adapter, facts)),
                 terminal=await self._terminals.locate(facts, ancestors),
                 agent_session_id=open_session(adapter, facts.pid),
                 mark=self._mark_of(facts, table),
             )
-            return replace(leader, transcript=self._transcript_of(leader, adapter))
+            transcript = await self._visit(facts.pid, lambda: self._transcript_of(leader, adapter))
+            return replace(leader, transcript=transcript)
+
+    async def _visit(self, pid: int, work: Callable[[], str]) -> str:
+        """What its files tell; "" if they do not answer."""
+        try:
+            return await self._workers.do(f"process {pid}", work)
+        except OSError as exc:
+            logger.debug("Files of process %d cannot be read: %s", pid, exc.strerror)
+            return ""
 
     def _mark_of(self, facts: ProcessFacts, table: Table) -> str:
         """Whom it was started to bring back. An agent within that one has inherited the mark."""

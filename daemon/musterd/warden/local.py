@@ -5,21 +5,24 @@ import logging
 import os
 import pwd
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from musterd.agents.base import Adapter
-from musterd.core.errors import AccessDenied, Failed, NoSuchSession
-from musterd.core.evidence import Observation, Usage
+from musterd.core.errors import AccessDenied, NoSuchSession
+from musterd.core.evidence import Observation, Presence, Unknown, Usage
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.host.files import Files
 from musterd.host.locks import lock_holders
 from musterd.host.table import Table
 from musterd.host.terminal import Terminals
 from musterd.host.watch import ExitWatch
+from musterd.host.workers import Workers
 from musterd.ports import Appeared, Clock, Ending, Gone, Leader, Leftover, WardenEvent
 from musterd.warden.discovery import Discovery
 from musterd.warden.ending import Ends
-from musterd.warden.follower import Follower
+from musterd.warden.follower import Follower, Visit
+from musterd.warden.guard import Mistakes, refusing
 from musterd.warden.leaders import Leaders, lineage_table, open_session, ref_of
 from musterd.warden.look import Tree, missing, observation, trees_of, with_screen
 from musterd.warden.notice import Notices
@@ -32,6 +35,8 @@ DEBOUNCE = 0.1  # seconds from the first change of a file to the look at it
 QUERY_DEBOUNCE = 0.4  # the same for a database, where one look costs more
 
 BACKLOG = 10_000  # events that wait for whoever reads them before no more are made
+
+_VISITS = 100  # sessions whose files are visited at once: what was read of all is held in memory
 
 _SLICE = 0.02  # seconds of work between two turns of the loop
 
@@ -51,9 +56,12 @@ class LocalWarden:
         self.uid = uid
         self._clock = clock
         self._home = home or _home_of(uid)
-        self._recogniser = Recogniser(uid, adapters)
+        self._mistakes = Mistakes()
+        self._workers = Workers()
+        self._visiting = asyncio.Lock()
+        self._recogniser = Recogniser(uid, adapters, self._mistakes)
         self._terminals = Terminals(uid)
-        self._leaders = Leaders(self._recogniser, self._terminals, self._home, self._pass)
+        self._leaders = Leaders(self._recogniser, self._terminals, self._home, self._pass, self._workers)
         self._files = Files()
         self._followers: dict[SessionId, Follower] = {}
         self._announced: set[tuple[int, int]] = set()  # pid and start of leaders that were told of
@@ -85,14 +93,20 @@ class LocalWarden:
             yield event
 
     async def leader(self, pid: int, agent: Agent | None) -> Leader:
-        return await self._leaders.leader(pid, agent)
+        with refusing(f"Process {pid} cannot be looked at"):
+            return await self._leaders.leader(pid, agent)
 
     async def lineage(self, pid: int) -> Sequence[PidRef]:
-        return self._leaders.lineage(pid)
+        with refusing(f"Process {pid} cannot be looked at"):
+            return self._leaders.lineage(pid)
 
     # Watching
 
     async def watch(self, session: Session) -> None:
+        with refusing(f"Session '{session.id}' cannot be watched"):
+            await self._watch(session)
+
+    async def _watch(self, session: Session) -> None:
         if follower := self._followers.get(session.id):
             if follower.exit_watch.has_ended:
                 raise NoSuchSession(f"The leader of '{session.id}' has ended.")
@@ -101,7 +115,7 @@ class LocalWarden:
         follower = self._follow(session)
         self._followers[session.id] = follower
         self._announced.add(_key(follower.process))
-        await self._read(follower)
+        await self._read([follower])
 
     def _follow(self, session: Session) -> Follower:
         if session.leader is None:
@@ -111,17 +125,25 @@ class LocalWarden:
             exit_watch = ExitWatch(session.leader, lambda: self._ended(session.id))
         except ProcessLookupError as exc:
             raise NoSuchSession(f"The leader of '{session.id}' has ended: {exc}.") from exc
-        except OSError as exc:
-            raise Failed(f"Session '{session.id}' cannot be watched: {exc.strerror}.") from exc
-        table = lineage_table(session.leader.pid)
-        row = table.find(session.leader)
-        facts = self._recogniser.facts.get(row) if row else None
-        if row is None or facts is None or facts.uid != self.uid:
+        try:
+            return self._follower(session, session.leader, adapter, exit_watch)
+        except BaseException:
             exit_watch.close()
-            if facts:
-                raise AccessDenied(f"Process {facts.pid} does not belong to user {self.uid}.")
+            raise
+
+    def _follower(
+        self, session: Session, leader: PidRef, adapter: Adapter, exit_watch: ExitWatch
+    ) -> Follower:
+        table = lineage_table(leader.pid)
+        row = table.find(leader)
+        facts = self._recogniser.facts.get(row) if row else None
+        if facts and facts.uid != self.uid:
+            raise AccessDenied(f"Process {facts.pid} does not belong to user {self.uid}.")
+        if row is None or facts is None:
             raise NoSuchSession(f"The leader of '{session.id}' has ended.")
-        follower = Follower(session, adapter, facts, self._home, exit_watch, self._files, self._mark)
+        follower = Follower(
+            session, adapter, facts, self._home, exit_watch, self._files, self._mark, self._mistakes
+        )
         launcher = self._recogniser.launcher(row, adapter, table)
         follower.launcher = ref_of(launcher) if launcher else None
         started = self._recogniser.facts.get(launcher) if launcher else None
@@ -158,38 +180,71 @@ class LocalWarden:
         while True:
             session_id = await self._changed.get()
             if follower := self._followers.get(session_id):
-                try:
-                    await self._read(follower)
-                except Exception:
-                    logger.exception("Cannot read the files of session '%s', ignoring", session_id)
+                await self._read([follower])
 
-    async def _read(self, follower: Follower) -> None:
-        for said in await follower.read(self._clock.now()):
-            self._events.put_nowait(said)
+    async def _read(self, followers: Sequence[Follower]) -> None:
+        """Visit their files, and tell what they newly say. One whose file hangs holds up none but itself."""
+        pause = _Pause()
+        async with self._visiting:
+            found = await self._workers.each((follower.session.id, follower.visit) for follower in followers)
+            for follower in followers:
+                if self._is_followed(follower):
+                    self._take(follower, found[follower.session.id])
+                await pause()
+
+    def _take(self, follower: Follower, visit: Visit | Exception) -> None:
+        now = self._clock.now()
+        try:
+            said = follower.take(visit, now)
+        except Exception as exc:  # noqa: BLE001 - of one session
+            said = follower.take(exc, now)
+        for event in said:
+            self._events.put_nowait(event)
+
+    def _is_followed(self, follower: Follower) -> bool:
+        return self._followers.get(follower.session.id) is follower
 
     # Looking
 
     async def observe(
         self, sessions: Sequence[Session], *, screens: bool
     ) -> Mapping[SessionId, Observation]:
+        with refusing("The sessions cannot be looked at"):
+            looks = await self._observe(sessions, screens=screens)
+            return {session_id: _until_now(look) for session_id, look in looks.items()}
+
+    async def _observe(
+        self, sessions: Sequence[Session], *, screens: bool
+    ) -> Mapping[SessionId, Observation]:
         at = self._clock.now()
         followers = self._following(sessions)
         trees = await self._trees(followers)
-        holders = lock_holders()
+        holders = _lock_holders(followers)
+        attended = await self._terminals.attended({f.session.terminal for f in followers})
         looks: dict[SessionId, Observation] = {s.id: missing(at, "it is not watched") for s in sessions}
         pause = _Pause()
-        for follower in followers:
-            if follower.held_session_id or follower.process.pid in holders:
-                self._hold(follower)
-            await self._read(follower)
-            looks[follower.session.id] = self._look(follower, trees[follower.session.id], at)
-            await pause()
+        for some in _portions(followers):
+            await self._read(some)
+            for follower in some:
+                if not self._is_followed(follower):
+                    continue
+                session_id = follower.session.id
+                try:
+                    if follower.held_session_id or follower.process.pid in holders:
+                        self._hold(follower)
+                    looks[session_id] = self._look(follower, trees[session_id], at, attended)
+                except Exception as exc:  # noqa: BLE001 - of one session; unknown keeps it
+                    looks[session_id] = missing(at, self._why_not(follower, exc))
+                await pause()
         return await self._with_screens(followers, looks) if screens else looks
 
-    def _look(self, follower: Follower, tree: Tree, at: int) -> Observation:
+    def _why_not(self, follower: Follower, exc: Exception) -> str:
+        return f"it cannot be looked at: {self._mistakes.why(follower.adapter, exc)}"
+
+    def _look(self, follower: Follower, tree: Tree, at: int, attended: Mapping[str, bool]) -> Observation:
         if tree.leader is None:
             return missing(at, f"process {follower.process.pid} has ended")
-        presence = self._terminals.presence(follower.session.terminal, tree.leader.tty)
+        presence = self._terminals.presence(follower.session.terminal, tree.leader.tty, attended)
         return observation(follower, tree, self._recogniser, presence, at)
 
     async def _with_screens(
@@ -199,12 +254,18 @@ class LocalWarden:
         seen = dict(looks)
         for follower in followers:
             session = follower.session
-            seen[session.id] = with_screen(follower, looks[session.id], views.get(session.terminal))
+            try:
+                seen[session.id] = with_screen(follower, looks[session.id], views.get(session.terminal))
+            except Exception as exc:  # noqa: BLE001 - of one session; unknown keeps it
+                why = self._mistakes.why(follower.adapter, exc)
+                screen = Unknown(f"its screen cannot be read: {why}")
+                seen[session.id] = replace(looks[session.id], screen=screen)
         return seen
 
     async def usage(self, sessions: Sequence[Session]) -> Mapping[SessionId, Usage]:
-        trees = await self._trees(self._following(sessions))
-        return {session_id: tree.usage for session_id, tree in trees.items()}
+        with refusing("The sessions cannot be looked at"):
+            trees = await self._trees(self._following(sessions))
+            return {session_id: tree.usage for session_id, tree in trees.items()}
 
     def _following(self, sessions: Sequence[Session]) -> list[Follower]:
         return [self._followers[session.id] for session in sessions if session.id in self._followers]
@@ -216,38 +277,47 @@ class LocalWarden:
 
     async def end(self, session: Session, last_look: Observation | None) -> Ending:
         await self.watch(session)
-        return await self._ends.end(session.id, last_look)
+        with refusing(f"Session '{session.id}' cannot be ended"):
+            return await self._ends.end(session.id, last_look)
 
     async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:
-        return await self._ends.leftovers(sessions)
+        with refusing("Leftovers cannot be looked for"):
+            return await self._ends.leftovers(sessions)
 
     async def end_leftovers(self, leftovers: Sequence[Leftover]) -> Ending:
-        return await self._ends.end_leftovers(leftovers)
+        with refusing("Leftovers cannot be ended"):
+            return await self._ends.end_leftovers(leftovers)
 
     async def resume(self, session: Session) -> None:
-        usual = self._recogniser.adapter(session.agent).resume_command(session)
-        await self._revivals.resume(session, usual[0] if usual else "")
+        with refusing(f"Session '{session.id}' cannot be resumed"):
+            usual = self._recogniser.adapter(session.agent).resume_command(session)
+            await self._revivals.resume(session, usual[0] if usual else "")
 
     # Looking for new ones
 
     async def sweep(self) -> None:
-        async with self._sweeping:
-            await self._sweep()
+        with refusing("New agents cannot be looked for"):
+            async with self._sweeping:
+                await self._sweep()
 
     def forget(self, process: PidRef) -> None:
         self._announced.discard(_key(process))
 
     async def _sweep(self) -> None:
         table = await self._pass()
-        alive = {(row.pid, row.start_ticks) for row in table.rows.values()}
-        # Who was watched while the table was read may be missing there.
-        self._announced &= alive | {_key(follower.process) for follower in self._followers.values()}
-        self._leaders.prune(alive)
-        pause = _Pause()
-        for follower in list(self._followers.values()):
-            if not follower.session.agent_session_id:
-                self._hold(follower)
+        followers = list(self._followers.values())
+        for follower in followers:
             follower.arrange()
+        for some in _portions(followers):
+            await self._read(some)
+        pause = _Pause()
+        for follower in followers:
+            if self._is_followed(follower) and not follower.session.agent_session_id:
+                try:
+                    self._hold(follower)
+                except Exception as exc:  # noqa: BLE001 - of one session; the next look tells
+                    logger.debug("Session '%s': %s", follower.session.id, self._why_not(follower, exc))
+            await pause()
         for found in self._recogniser.all(table):
             if (found.row.pid, found.row.start_ticks) not in self._announced:
                 await self._announce(found, table)
@@ -258,6 +328,10 @@ class LocalWarden:
             leader = await self._leaders.describe(found, table)
         except NoSuchSession:
             return  # it ended while we looked
+        except Exception as exc:  # noqa: BLE001 - of one process; the next sweep finds it again
+            why = self._mistakes.why(found.adapter, exc)
+            logger.warning("Process %d cannot be described: %s, ignoring", found.row.pid, why)
+            return
         if _key(leader.process) not in self._announced:  # it may have registered meanwhile
             self._announced.add(_key(leader.process))
             self._events.put_nowait(Appeared(leader))
@@ -271,13 +345,41 @@ class LocalWarden:
     async def _pass(self) -> Table:
         """All processes now. The loop goes on meanwhile; what programs they are is read when first seen."""
         table = await asyncio.to_thread(Table.read)
-        self._recogniser.prune(table)
+        self._prune(table)
         pause = _Pause()
         for row in table.rows.values():
             if self._recogniser.is_ours(row):
                 self._recogniser.facts.get(row)
             await pause()
         return table
+
+    def _prune(self, table: Table) -> None:
+        """Forget who has ended. Who was watched while the table was read may be missing there."""
+        alive = {(row.pid, row.start_ticks) for row in table.rows.values()}
+        self._announced &= alive | {_key(follower.process) for follower in self._followers.values()}
+        self._leaders.prune(alive)
+        self._recogniser.prune(table)
+
+
+def _portions(followers: Sequence[Follower]) -> Iterator[Sequence[Follower]]:
+    for start in range(0, len(followers), _VISITS):
+        yield followers[start : start + _VISITS]
+
+
+def _lock_holders(followers: Sequence[Follower]) -> set[int]:
+    """Who may have a file locked: anybody, if the kernel does not tell."""
+    try:
+        return lock_holders()
+    except OSError as exc:
+        logger.debug("Cannot read who holds locks: %s, asking all", exc.strerror)
+        return {follower.process.pid for follower in followers}
+
+
+def _until_now(look: Observation) -> Observation:
+    """Nobody typed after the look: what tells the latest that it can have been may be ahead of it."""
+    if not isinstance(look.presence, Presence) or look.presence.last_input <= look.at:
+        return look
+    return replace(look, presence=replace(look.presence, last_input=look.at))
 
 
 def _key(process: PidRef) -> tuple[int, int]:

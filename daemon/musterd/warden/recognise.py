@@ -10,6 +10,7 @@ from musterd.core.session import Agent
 from musterd.host.process import Stat
 from musterd.host.table import FactsCache, Table
 from musterd.host.transcript import Unreadable, read_text
+from musterd.warden.guard import Mistakes
 
 SESSION_MARK = "MUSTERD_SESSION"  # in the environment of what brings a session back: its id
 _ENVIRON = ("TMUX", "TMUX_PANE")
@@ -31,8 +32,9 @@ class Found:
 class Recogniser:
     """Knows the adapters; remembers what each running program is."""
 
-    def __init__(self, uid: int, adapters: Sequence[Adapter]) -> None:
+    def __init__(self, uid: int, adapters: Sequence[Adapter], mistakes: Mistakes | None = None) -> None:
         self.uid = uid
+        self._mistakes = mistakes or Mistakes()
         self.adapters: Mapping[Agent, Adapter] = {adapter.agent: adapter for adapter in adapters}
         # Variables whose value can say which session, or which leader, a process comes from.
         self.marks = {
@@ -101,7 +103,12 @@ class Recogniser:
         if parent and parent_facts and _is_mere_fork(row, facts, parent, parent_facts):
             return None
         for adapter in self.adapters.values():
-            if role := adapter.role(facts, parent_facts):
+            try:
+                role = adapter.role(facts, parent_facts)
+            except Exception as exc:  # noqa: BLE001 - it must not keep the others from knowing theirs
+                self._mistakes.why(adapter, exc)
+                continue
+            if role:
                 return adapter, role
         return None
 
