@@ -27,10 +27,6 @@ class WrongEnd(AssertionError):
     """It was to be ended while it worked, or somebody needed it."""
 
 
-class NeverEligible(AssertionError):
-    """Long idle, everything said so, and still it was kept."""
-
-
 @dataclass(slots=True)
 class Count:
     lives: int = 0
@@ -40,6 +36,7 @@ class Count:
     eligible: int = 0  # of those
     complete: int = 0  # idle, and all that can be known arrived
     kept: Counter[str] = field(default_factory=Counter)  # idle ones, by flaw and gate
+    complete_but_kept: list[str] = field(default_factory=list)  # the stories of those that should not be
 
 
 class Life:
@@ -129,7 +126,7 @@ class Life:
             return
         self.count.kept[f"{kept_by}: {', '.join(sorted(flaws))}"] += 1
         if not flaws:
-            raise NeverEligible(f"{self._who}: kept by {kept_by}\n{self._told}")
+            self.count.complete_but_kept.append(f"{self._who}: kept by {kept_by}\n{self._told}")
 
     # The story
 

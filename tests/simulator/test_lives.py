@@ -10,6 +10,7 @@ import pytest
 from .play import Count, Life
 
 LIVES = int(os.environ.get("MUSTERD_LIVES", "2000"))
+MOST_KEPT = 0.002  # of the idle ones whose evidence is complete
 SEED = int(os.environ.get("MUSTERD_SEED", "0"))
 
 
@@ -20,6 +21,8 @@ def test_no_life_ends_wrongly_and_idle_ones_become_eligible(capsys: pytest.Captu
     assert counted.lives == LIVES
     with capsys.disabled():
         print(f"\n{told(counted)}")
+    # What is kept without a need costs memory, not work: rare orders of events that do so are no failure.
+    assert len(counted.complete_but_kept) <= MOST_KEPT * counted.complete, counted.complete_but_kept[0]
 
 
 def told(counted: Count) -> str:
@@ -27,5 +30,5 @@ def told(counted: Count) -> str:
     return (
         f"{counted.lives} lives: 0 wrong ends in {working} verdicts while working or needed; "
         f"of {counted.idle} while long idle {share:.1f} % eligible, "
-        f"and all {counted.complete} whose evidence was complete"
+        f"and all but {len(counted.complete_but_kept)} of the {counted.complete} whose evidence was complete"
     )

@@ -19,7 +19,7 @@ _HOUR = 3600 * USEC_PER_SEC
 
 # A subagent that says nothing through a later turn of its parent, nor for this long, has ended, and the word
 # of that was lost. Its tools would be children and its model calls be told; but one tool may take hours.
-SUBAGENT_SILENCE = 4 * _HOUR
+SUBAGENT_SILENCE = 24 * _HOUR
 
 # A helper may tick over between two looks (time-outs, keep-alives), but needs less of one core than this.
 HELPER_CPU_SHARE = 0.02
