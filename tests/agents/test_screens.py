@@ -2,11 +2,12 @@
 
 import pytest
 
-from musterd.agents.base import ScreenReading
+from musterd.agents.base import UNREADABLE, ScreenReading
 
 from .captured import Captured, every
 from .test_states import name
 
+AGENTS = ("pi", "codex", "gemini", "opencode")
 CLEAN = (
     "idle",
     "idle-after-tool",
@@ -15,12 +16,31 @@ CLEAN = (
     "idle-after-subagent",
     "idle-after-resume",
     "resumed",
+    "compacted",
 )
+RESUMING = (Captured("gemini"), "resumed")  # it is still at it: no composer yet
 
 
-@pytest.mark.parametrize(("captured", "stage"), every(*CLEAN, "fresh"), ids=name)
+@pytest.mark.parametrize(
+    ("captured", "stage"), [row for row in every(*CLEAN, "fresh") if row != RESUMING], ids=name
+)
 def test_empty_composer_has_no_draft(captured: Captured, stage: str) -> None:
     assert captured.adapter.screen(captured.screen(stage)) == ScreenReading(False, False)
+
+
+@pytest.mark.parametrize(
+    ("captured", "screen"),
+    [
+        (RESUMING[0], RESUMING[0].screen("resumed")),
+        (Captured("codex"), Captured("codex").screen("left")),  # the shell that it was started from
+        (Captured("opencode"), Captured("opencode").screen("left")),
+        *((Captured(agent), "") for agent in AGENTS),
+        *((Captured(agent), "$ less notes.txt\n > a quote\n(END)\n") for agent in AGENTS),
+    ],
+    ids=name,
+)
+def test_screen_without_a_composer_is_not_read(captured: Captured, screen: str) -> None:
+    assert captured.adapter.screen(screen) == UNREADABLE
 
 
 @pytest.mark.parametrize(("captured", "stage"), every("draft"), ids=name)

@@ -75,7 +75,7 @@ class Scribe(Adapter):
         return Native(NativeState(status["state"]), status.get("id", ""), status.get("at", 0))
 
     def screen(self, text: str) -> ScreenReading:
-        return ScreenReading("DIALOG" in text, "DRAFT" in text)
+        return ScreenReading("DIALOG" in text, "DRAFT" in text, is_readable="PAGER" not in text)
 
 
 @dataclass

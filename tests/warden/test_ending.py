@@ -23,6 +23,7 @@ from musterd.host.process import HeldProcess, read_facts, read_stat
 from musterd.host.table import Table
 from musterd.warden import ending as ways
 from musterd.warden.local import LocalWarden
+from musterd.warden.notice import is_composer_empty
 
 OURS = f"ending-{os.getpid()}"
 MARK = f"MUSTERD_SESSION={OURS}"
@@ -449,6 +450,19 @@ async def test_a_draft_at_the_prompt_is_left_alone(tmp_path: Path) -> None:
             assert (await here.warden.end(session, None)).is_ended
             until(lambda: screen(server, pane).endswith("$ rm"), "the shell has what was typed")
             assert "musterctl" not in screen(server, pane)
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_empty"),
+    [
+        ("\u203a Ask Codex to do anything", True),
+        ("\u203a a draft", False),
+        ("$ less notes.txt", False),
+        ("", False),
+    ],
+)
+def test_only_into_an_empty_composer_that_is_seen_may_be_typed(shown: str, is_empty: bool) -> None:
+    assert is_composer_empty(Codex(), shown) is is_empty
 
 
 @pytest.mark.parametrize("is_draft", [False, True])

@@ -231,6 +231,16 @@ async def test_the_screen_of_a_pane_is_read_when_asked_for(tmp_path: Path) -> No
             assert after.digest != first.digest
 
 
+async def test_screen_without_a_composer_is_unknown(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        with TmuxServer(tmp_path) as server:
+            session, pane = await in_pane(here, server, "echo PAGER; read line")
+            until(lambda: "PAGER" in server.run("capture-pane", "-p", "-t", pane), "shown")
+            look = await here.look(session, screens=True)
+            assert look.screen == Unknown("neither a composer nor a dialog is seen")
+            assert isinstance(look.presence, Presence)
+
+
 async def test_presence_needs_no_process_where_no_screen_is_asked_for(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         with TmuxServer(tmp_path) as server:

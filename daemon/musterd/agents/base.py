@@ -46,6 +46,10 @@ class Role(Enum):
 class ScreenReading:
     has_dialog: bool
     has_draft: bool
+    is_readable: bool = True  # a dialog or a composer is seen: without either, a draft may be anywhere
+
+
+UNREADABLE = ScreenReading(has_dialog=False, has_draft=False, is_readable=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from musterd.core.evidence import Native, NativeState
 from musterd.core.session import Agent, Session
 
 from . import image
-from .base import Adapter, Json, ProcessFacts, Records, Role, ScreenReading
+from .base import UNREADABLE, Adapter, Json, ProcessFacts, Records, Role, ScreenReading
 from .fields import integer, ordered, package_version, parse, table, tables, title_of, usec, word
 from .flags import Flags
 
@@ -132,7 +132,9 @@ class Claude(Adapter):
         if _DIALOG.search(text):
             return ScreenReading(has_dialog=True, has_draft=False)
         composers = [found.group(1) for line in text.splitlines() if (found := _COMPOSER.match(line))]
-        return ScreenReading(has_dialog=False, has_draft=bool(composers and composers[-1].strip()))
+        if not composers:
+            return UNREADABLE
+        return ScreenReading(has_dialog=False, has_draft=bool(composers[-1].strip()))
 
 
 def _pending(payload: Json) -> tuple[str, ...]:

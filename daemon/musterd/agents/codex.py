@@ -13,7 +13,7 @@ from musterd.core.event import AgentEvent, EventKind
 from musterd.core.session import Agent, Session
 
 from . import image
-from .base import Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
+from .base import UNREADABLE, Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
 from .fields import ordered, package_version, parse, table, usec, word
 from .flags import Flags
 
@@ -153,10 +153,12 @@ class Codex(Adapter):
         return ""
 
     def screen(self, text: str) -> ScreenReading:
+        if _DIALOG.search(text):
+            return ScreenReading(has_dialog=True, has_draft=False)
         composers = [found.group(1).strip() for found in _COMPOSER.finditer(text)]
-        has_dialog = bool(_DIALOG.search(text))
-        has_draft = not has_dialog and bool(composers and composers[-1] not in ("", *_PLACEHOLDERS))
-        return ScreenReading(has_dialog, has_draft)
+        if not composers:
+            return UNREADABLE
+        return ScreenReading(has_dialog=False, has_draft=composers[-1] not in ("", *_PLACEHOLDERS))
 
     def quit_keys(self, session: Session) -> tuple[str, ...]:
         return "/quit", "Enter"

@@ -12,7 +12,7 @@ from musterd.core.event import AgentEvent, EventKind
 from musterd.core.session import Agent, Session
 
 from . import image
-from .base import Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
+from .base import UNREADABLE, Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
 from .fields import ordered, package_version, parse, table, tables, usec, word
 from .flags import Flags
 
@@ -105,9 +105,11 @@ class Gemini(Adapter):
         """The composer is below the last rule; what stands above it looks the same, but was sent."""
         if _DIALOG.search(text):
             return ScreenReading(has_dialog=True, has_draft=False)
-        below = text.rpartition("\n──────")[2]
+        _, rule, below = text.rpartition("\n──────")
         composers = ["".join(found.groups()).strip() for found in _COMPOSER.finditer(below)]
-        typed = composers[-1] if composers else ""
+        if not rule or not composers:
+            return UNREADABLE
+        typed = composers[-1]
         return ScreenReading(False, has_draft=bool(typed) and not typed.startswith("Type your message"))
 
 

@@ -11,7 +11,7 @@ from musterd.core.event import AgentEvent, EventKind
 from musterd.core.session import Agent, Session
 
 from . import image
-from .base import Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
+from .base import UNREADABLE, Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
 from .fields import integer, ordered, package_version, parse, table, title_of, word
 from .flags import Flags
 
@@ -140,6 +140,8 @@ class OpenCode(Adapter):
         if _DIALOG.search(text):
             return ScreenReading(has_dialog=True, has_draft=False)
         box = _bottom_box(text.splitlines())
+        if not box:
+            return UNREADABLE
         typed = [line for line in box[:-1] if line and not line.startswith(_PLACEHOLDER)]
         return ScreenReading(has_dialog=False, has_draft=bool(typed))
 

@@ -11,7 +11,7 @@ from musterd.core.event import AgentEvent, EventKind
 from musterd.core.session import Agent
 
 from . import image
-from .base import Adapter, Json, ProcessFacts, Records, Role, ScreenReading
+from .base import UNREADABLE, Adapter, Json, ProcessFacts, Records, Role, ScreenReading
 from .fields import integer, ordered, package_version, parse, table, title_of, usec, word
 from .flags import Flags
 
@@ -117,7 +117,7 @@ class Pi(Adapter):
         lines = text.splitlines()
         rules = [row for row, line in enumerate(lines) if _is_rule(line)]
         if len(rules) < 2:
-            return ScreenReading(has_dialog=False, has_draft=False)
+            return UNREADABLE
         between = lines[rules[-2] + 1 : rules[-1]]
         has_dialog = any("navigate" in line or "enter select" in line for line in between)
         return ScreenReading(has_dialog, has_draft=not has_dialog and any(map(str.strip, between)))

@@ -150,5 +150,7 @@ def with_screen(follower: Follower, look: Observation, view: View | None) -> Obs
     if isinstance(view.text, Unknown):
         return replace(look, screen=view.text, presence=view.presence)
     reading = follower.adapter.screen(view.text)
-    screen = Screen(digest(view.text, view.title), reading.has_dialog, reading.has_draft)
+    screen: Screen | Unknown = Unknown("neither a composer nor a dialog is seen")
+    if reading.is_readable:
+        screen = Screen(digest(view.text, view.title), reading.has_dialog, reading.has_draft)
     return replace(look, screen=screen, presence=view.presence)

@@ -161,7 +161,7 @@ async def _screen(seat: Seat) -> str:
 
 def is_composer_empty(adapter: Adapter, screen: str) -> bool:
     reading = adapter.screen(screen)
-    return bool(screen.strip()) and not reading.has_dialog and not reading.has_draft
+    return bool(screen.strip()) and reading.is_readable and not reading.has_dialog and not reading.has_draft
 
 
 def shown(screen: str, text: str) -> int:
