@@ -1,7 +1,7 @@
 """What a process runs, as far as its arguments and image tell, and where its package may lie."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from .base import ProcessFacts
 
@@ -11,14 +11,24 @@ _RUNTIMES = ("node", "nodejs", "bun")
 # language servers. The name of a script says nothing: `test_mcp.py` is work. A helper that uses the CPU
 # keeps its session all the same.
 _MCP = re.compile(
-    r"(?:^|[/@])(?:@modelcontextprotocol/server-|mcp-server-|server-mcp-)|[-_]mcp(?:-server)?(?:@|$)"
+    r"@modelcontextprotocol/server-|(?:@[^/]+/)?(?:mcp-server-|server-mcp-|[^/]*[-_]mcp(?:-server)?(?:@|$))"
 )
+_SCRIPT = re.compile(r"\.(?:py|sh|[cm]?[jt]sx?)$")
 _LANGUAGE_SERVERS = frozenset((
     "clangd", "gopls", "jdtls", "lua-language-server", "pylsp", "pyright-langserver", "rust-analyzer",
     "ruff-lsp", "solargraph", "tsserver.js", "typescript-language-server", "vscode-json-language-server",
     "yaml-language-server", "zls",
 ))  # fmt: skip
-_RUNNERS = (*_RUNTIMES, "deno", "uv", "uvx", "npx", "python", "python3")
+
+# What runs programs, and the words by which it does. `npm run` runs the scripts of a project: that is work.
+_RUNNERS: Mapping[str, Collection[str]] = {
+    "node": (), "nodejs": (), "python": (), "npx": (), "npx-cli.js": (), "uvx": (), "bunx": (),
+    "npm": ("exec", "x"), "npm-cli.js": ("exec", "x"), "bun": ("x",), "deno": ("run",),
+    "uv": ("run", "tool"),
+}  # fmt: skip
+# Options in front of the program. Of any other it is not known whether the word behind it is its value.
+_PLAIN = frozenset(("--", "-y", "--yes", "-q", "--quiet", "-u", "-A", "--allow-all", "--no-warnings", "-m"))
+_VALUED = frozenset(("--directory", "--project", "--python", "--from", "--with"))
 
 
 def name(path: str) -> str:
@@ -73,11 +83,31 @@ def subcommand(process: ProcessFacts, known: frozenset[str]) -> str:
 
 def is_furniture(process: ProcessFacts) -> bool:
     """Whether it is an MCP or a language server, or what started one (npx, uvx)."""
-    program = name(process.executable)
-    if program in _LANGUAGE_SERVERS or _MCP.search(program):
+    program = _program(process)
+    if name(program) in _LANGUAGE_SERVERS:
         return True
-    if not program.startswith(_RUNNERS):
+    _, is_installed, package = program.rpartition("/node_modules/")
+    if is_installed:
+        return bool(_MCP.match(package.removeprefix(".bin/")))
+    if _SCRIPT.search(program):
         return False
-    # Words of the start only: behind the script are its own arguments, which may name anything.
-    words = [word for word in " ".join(process.argv[:4]).split() if not word.startswith("-")]
-    return any(name(word) in _LANGUAGE_SERVERS or _MCP.search(word) for word in words[:4])
+    return bool(_MCP.match(program if program.startswith("@") else name(program)))
+
+
+def _program(process: ProcessFacts) -> str:
+    """What decides what it is: behind a runner, its script or package; "" if that cannot be told."""
+    title, *rest = process.argv or ("",)
+    words = [name(process.executable), *rest] if any(rest) else [name(process.executable), *title.split()]
+    verbs: Collection[str] = ()
+    while words and (word := words.pop(0)):
+        if word in _VALUED:
+            del words[:1]
+        elif word.startswith("-"):
+            if word not in _PLAIN and "=" not in word:
+                return ""
+        elif word not in verbs:
+            runner = name(word).rstrip(".0123456789")
+            if runner not in _RUNNERS:
+                return word
+            verbs = _RUNNERS[runner]
+    return ""
