@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from musterd.core.errors import Busy, Failed, NoSuchSession
 from musterd.core.evidence import Observation
-from musterd.core.life import settled_state
+from musterd.core.life import said_state
 from musterd.core.session import Session, SessionId, Source, State
 from musterd.manager import Manager
 from musterd.ports import Caller, Ending, Record
@@ -112,7 +112,7 @@ class Ender:
             self._manager.gone.discard(session_id)
             self._manager.end(session, "exited")
             return
-        self._manager.change(session, replace(session, state=settled_state(session.turn), ending=""))
+        self._manager.change(session, replace(session, state=said_state(session), ending=""))
 
 
 def receipt(at: int, session: Session, ending: Ending, text: str) -> Record:

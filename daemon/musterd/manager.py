@@ -102,7 +102,7 @@ class Manager:
             if session.leader is not None:
                 await self.warden_of(session.uid).watch(session)
             if session.ending:  # we were interrupted, and it lives: it is judged anew
-                alive = replace(session, ending="", state=life.settled_state(session.turn))
+                alive = replace(session, ending="", state=life.said_state(session))
                 self.change(session, alive)
         except NoSuchSession:
             told = await self.ports.log.recent(1, session=session.id, kinds=("ended",))

@@ -123,11 +123,7 @@ def _told(session: Session, event: AgentEvent, source: Source) -> Session:
 def _state(session: Session, event: AgentEvent) -> State:
     if session.state in (State.ENDED, State.STOPPING, State.FAILED):
         return session.state
-    said = settled_state(session.turn)
-    others = {settled_state(other.turn) for other in session.others}
-    for state in (State.WAITING, State.BUSY):
-        if state in (said, *others):
-            return state
+    said = said_state(session)
     if said is not State.STARTING:
         return said
     # It has said nothing of its own: what was busy before was another conversation.
@@ -135,8 +131,13 @@ def _state(session: Session, event: AgentEvent) -> State:
     return State.IDLE if is_free else session.state
 
 
-def settled_state(turn: Turn) -> State:
-    """What a session does by its own word alone; `starting` if it has not said."""
+def said_state(session: Session) -> State:
+    """What a session does by the word of all its conversations; `starting` if it has not said."""
+    said = [_turn_state(turn) for turn in (session.turn, *(other.turn for other in session.others))]
+    return next((state for state in (State.WAITING, State.BUSY) if state in said), said[0])
+
+
+def _turn_state(turn: Turn) -> State:
     if turn.waiting:
         return State.WAITING
     if turn.is_working:
