@@ -170,7 +170,9 @@ class Manager:
                 logger.debug("Process %d ended before it was enrolled", leader.process.pid)
             except MusterError as exc:
                 self.warden_of(leader.facts.uid).forget(leader.process)
-                logger.warning("Process %d: %s, ignoring", leader.process.pid, exc)
+                self.set_trouble("discovery", f"an agent that was found is not on the roll: {exc}")
+            else:
+                self.set_trouble("discovery", "")
 
     async def _follow_pressure(self) -> None:
         async for reading in self.ports.gauge.readings():

@@ -159,6 +159,20 @@ async def test_discovered_session_that_cannot_be_taken_is_to_be_told_of_again() 
     assert len(bench.manager.registry) == 0
 
 
+async def test_discovered_agent_that_cannot_be_taken_is_told_of_once_and_tried_again() -> None:
+    bench = started(1, 2, config=Config(limits=LimitsConfig(sessions_per_user=1)))
+    first = await bench.manager.register(ALICE, Spec(pid=1))
+    async with running(bench):
+        for _ in range(3):
+            bench.alice.queue.put_nowait(Appeared(leader(2)))
+        await until(lambda: bench.alice.told.count("forget 2") == 3)
+        assert bench.log.kinds().count("degraded") == 1
+        await bench.manager.release(ALICE, first.id)
+        bench.alice.queue.put_nowait(Appeared(leader(2)))
+        await until(lambda: not bench.manager.health_reasons)
+    assert [s.leader.pid for s in bench.manager.visible(ALICE) if s.leader] == [2]
+
+
 async def test_what_a_warden_says_of_another_user_is_not_believed() -> None:
     bench = started(1)
     async with running(bench):

@@ -310,6 +310,7 @@ async def test_a_scope_with_another_session_in_it_is_kept(tmp_path: Path, scope:
     async with scene(tmp_path) as here:
         session, _ = await started(here, within(scope, f"{tool(DEAF)} & read line"), 1)
         beside = here.start(within(scope, "read line"))
+        until(lambda: str(beside) in (scope / "cgroup.procs").read_text().split(), "it is in the scope")
         ending = await here.warden.end(session, None)
         assert ending.how == f"kept: another session, 'scribe' ({beside}), runs within it"
 
