@@ -12,11 +12,14 @@ from helpers.daemon import NAME, Daemon
 from musterd.bus.signals import Match
 
 from .agents import AGENTS, Lab, until
-from .test_life import appear, child_named, state_is
+from .test_life import appear, child_named, state_is, the_one
 
 pytestmark = pytest.mark.real
 
-FIRST_WORD = {"codex": "MOCK-REPLY", "pi": "MOCK-REPLY", "gemini": "MOCK-REPLY", "opencode": "MOCK-REPLY"}
+
+def ours(lab: Lab, daemon: Daemon) -> list[str]:
+    """Others may run agents on this machine, too, but not in this directory."""
+    return sorted(session["Id"] for session in daemon.sessions() if session["CWD"] == str(lab.project))
 
 
 def eligible(daemon: Daemon, session_id: str) -> None:
@@ -30,7 +33,7 @@ def test_permission_dialog_keeps_and_its_answer_frees(
     agent, daemon = AGENTS[key], hooked_daemon
     pane = hooked_lab.start(agent, *(agent.asking or ()))
     pane.submit(agent.ask)
-    session = until(daemon.sessions, 10, "it is on the roll")[0]["Id"]
+    session = until(lambda: the_one(hooked_lab, daemon, agent), 10, "it is on the roll")["Id"]
     until(state_is(daemon, session, "waiting"), 20, "it waits")
     assert daemon.explain(session)[0] == "keep"
     pane.press("Escape")
@@ -79,16 +82,16 @@ def test_tool_that_lives_on_after_escape_keeps(hooked_lab: Lab, hooked_daemon: D
 def test_two_in_one_directory_stay_two_over_a_restart(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
     agent, daemon = AGENTS["codex"], hooked_daemon
     panes = [hooked_lab.start(agent) for _ in range(2)]
-    until(lambda: len(daemon.sessions()) == 2, 3, "both are on the roll")
+    until(lambda: len(ours(hooked_lab, daemon)) == 2, 3, "both are on the roll")
     for pane in panes:
         pane.submit("hello")
     for pane in panes:
         pane.wait_for("MOCK-REPLY", 40)
-    ids = sorted(session["Id"] for session in daemon.sessions())
+    ids = ours(hooked_lab, daemon)
     talks = {daemon.session(one)["AgentSessionId"] for one in ids}
     assert len(talks) == 2
     daemon.restart(signal.SIGKILL)
-    assert sorted(session["Id"] for session in daemon.sessions()) == ids
+    assert ours(hooked_lab, daemon) == ids
     assert {daemon.session(one)["AgentSessionId"] for one in ids} == talks
     for one in ids:
         until(state_is(daemon, one, "idle"), 5, "it is still idle")
