@@ -118,7 +118,6 @@ class Judge:
             now=now,
             last_action=max(actions, default=0),
             actions=actions,
-            clock_stepped=self._ports.clock.stepped(),
         )
 
     def _earlier(self, session_id: SessionId, look: Observation) -> Observation | None:

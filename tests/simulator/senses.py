@@ -278,7 +278,7 @@ class Daemon:
             now=now,
             clock_stepped=self._stepped,
         )
-        return explain(case, World(Mode.ON, tier, now, clock_stepped=self._stepped))
+        return explain(case, World(Mode.ON, tier, now))
 
 
 @dataclass(slots=True)

@@ -65,7 +65,6 @@ class World:
     now: int
     last_action: int = 0
     actions: tuple[int, ...] = ()  # when it acted (or would have), the past hour
-    clock_stepped: int = 0  # the clock was set then: no earlier time stamp can be compared with now
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +83,4 @@ class Case:
     config: ReaperConfig = field(default_factory=ReaperConfig)
     tier: Tier = Tier.NORMAL
     now: int = 0
-    clock_stepped: int = 0
+    clock_stepped: int = 0  # the clock was set then: no earlier time stamp can be compared with now
