@@ -9,6 +9,7 @@ import pytest
 from helpers.client import Client, client, until_empty
 from helpers.daemon import NAME, ROOT, Daemon
 from helpers.processes import sleepers
+from helpers.wait import until
 from musterd.bus.errors import RemoteError
 from musterd.bus.signals import Match
 
@@ -78,7 +79,7 @@ async def test_fds_that_come_with_a_call_are_closed(daemon: Daemon) -> None:
             for _ in range(100):
                 fds = [left.fileno(), right.fileno()]
                 await caller.bus.call(NAME, ROOT, f"{NAME}.Manager", "ListSessions", fds=fds)
-        assert open_fds(daemon) <= before
+        await until(lambda: open_fds(daemon) <= before)  # a look may have a file open just now
 
 
 async def test_five_hundred_sessions_that_end_at_once_are_all_told_of_in_order(daemon: Daemon) -> None:
@@ -108,7 +109,7 @@ async def test_inhibitor_ends_with_its_holder_however_it_dies(daemon: Daemon) ->
         for fd in reply.fds:
             os.close(fd)
         await until_empty(caller, "ListInhibitors")
-        assert open_fds(daemon) <= before
+        await until(lambda: open_fds(daemon) <= before)  # a look may have a file open just now
 
 
 async def test_writing_into_a_hold_gives_it_up(daemon: Daemon) -> None:
@@ -137,7 +138,7 @@ async def test_inhibitors_of_a_released_session_cost_no_fds(daemon: Daemon) -> N
             ]
             assert open_fds(daemon) >= before + 32
             await caller.call("ReleaseSession", "s", session)
-            assert open_fds(daemon) <= before
+            await until(lambda: open_fds(daemon) <= before)  # a look may have a file open just now
             for reply in held:
                 for fd in reply.fds:
                     os.close(fd)
