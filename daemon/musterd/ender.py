@@ -77,7 +77,7 @@ class Ender:
         manager.change(session, stopping)
         try:
             await manager.ports.store.save(stopping)
-            ending = await manager.ports.wardens[session.uid].end(stopping, look)
+            ending = await (await manager.warden_of(session.uid)).end(stopping, look)
         except NoSuchSession:
             ending = Ending(is_ended=True, how="by itself")
         except BaseException:

@@ -1,6 +1,7 @@
 """Judging: a look at sessions through their wardens, and the core's verdict on each."""
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 
 from musterd.core.case import Case, Explanation, Mode, World
 from musterd.core.errors import Failed, NoSuchSession
@@ -79,18 +80,19 @@ class Judge:
         for session in sessions:
             by_uid.setdefault(session.uid, []).append(session)
         looks: dict[SessionId, Observation] = {}
-        for uid, theirs in by_uid.items():
-            warden = self._ports.wardens.get(uid)
-            if warden is None:
-                continue
-            try:
-                looks.update(await warden.observe(theirs, screens=True))
-            except Failed as exc:
-                self._manager.set_trouble(
-                    f"warden-{uid}", f"the warden of user {uid} does not answer: {exc}"
-                )
-            else:
-                self._manager.set_trouble(f"warden-{uid}", "")
+        for found in await asyncio.gather(*(self._look_at(uid, of) for uid, of in by_uid.items())):
+            looks.update(found)
+        return looks
+
+    async def _look_at(self, uid: int, sessions: Sequence[Session]) -> Mapping[SessionId, Observation]:
+        """Through one warden; the sessions of other users do not wait for it."""
+        try:
+            warden = await self._manager.warden_of(uid)
+            looks = await warden.observe(sessions, screens=True)
+        except Failed as exc:
+            self._manager.set_trouble(f"warden-{uid}", f"the warden of user {uid} does not answer: {exc}")
+            return {}
+        self._manager.set_trouble(f"warden-{uid}", "")
         return looks
 
     def _case(self, session: Session, look: Observation, now: int) -> Case:
@@ -150,7 +152,7 @@ class Judge:
 
     async def measure(self, session: Session) -> None:
         """Its usage anew, for `last_usage`. A warden that cannot tell leaves the last one."""
-        warden = self._ports.wardens.get(session.uid)
+        warden = self._ports.wardens.find(session.uid)
         if warden is None or not session.is_current:
             return
         try:

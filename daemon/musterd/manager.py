@@ -13,9 +13,10 @@ from functools import partial
 
 from musterd import enrol
 from musterd.agents.base import Adapter, Json
+from musterd.attendance import Attendance
 from musterd.core import life
 from musterd.core.config import Config
-from musterd.core.errors import AccessDenied, Failed, InvalidArgs, MusterError, NoSuchSession
+from musterd.core.errors import AccessDenied, InvalidArgs, MusterError, NoSuchSession
 from musterd.core.event import AgentEvent, EventKind
 from musterd.core.inhibitor import Inhibitor, parse_mode, parse_what
 from musterd.core.pressure import Pressure, Reading, Tier
@@ -41,6 +42,7 @@ from musterd.ports import (
     Store,
     Warden,
     WardenEvent,
+    Wardens,
 )
 
 logger = logging.getLogger(__name__)
@@ -48,9 +50,9 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The adapters that the manager works through. One warden a uid."""
+    """The adapters that the manager works through."""
 
-    wardens: Mapping[int, Warden]
+    wardens: Wardens
     store: Store
     log: EventLog
     announcer: Announcer
@@ -69,12 +71,16 @@ class Manager:
         self.pressure = Pressure()
         self.inhibitors = Inhibitors(partial(ports.announcer.manager_changed, "NInhibitors"))
         self.gone: set[SessionId] = set()  # stopping, and the leader has ended
+        self._interrupted: dict[SessionId, Session] = {}  # as loaded
         self._troubles: dict[str, str] = {}
         self._enrolling: set[SessionId] = set()  # nobody was told of them yet
         self._appeared: asyncio.Queue[Leader] = asyncio.Queue()
         self._revivals: dict[SessionId, asyncio.Future[Session]] = {}
         self._keeper = Keeper(
             self.registry, ports.store, ports.clock, config.events, partial(self.set_trouble, "store")
+        )
+        self._attendance = Attendance(
+            self.registry, ports.wardens, self._take_up, self._warden_event, self.set_trouble
         )
         self.pressure_raised = asyncio.Event()  # set while the tier is above normal
 
@@ -93,18 +99,22 @@ class Manager:
             if session.leader and session.is_current and self.registry.by_leader(session.leader):
                 session = session.ended("double", self.ports.clock.now())
             self.registry.put(session)
-        for session in self.registry.current():
-            await self._take_up(session)
+            if session.ending and session.is_current:
+                self._interrupted[session.id] = session
+        await self._attendance.begin()
         self.take_reading(self.ports.gauge.read())
 
     async def _take_up(self, session: Session) -> None:
         try:
             if session.leader is not None:
-                await self.warden_of(session.uid).watch(session)
-            if session.ending:  # we were interrupted, and it lives: it is judged anew
+                await (await self.warden_of(session.uid)).watch(session)
+            if self._was_interrupted(session):  # and it lives: it is judged anew
                 alive = replace(session, ending="", state=life.said_state(session))
                 self.change(session, alive)
         except NoSuchSession:
+            if session.state is State.STOPPING and not self._was_interrupted(session):
+                self.gone.add(session.id)  # whoever ends it looks at the rest of its tree first
+                return
             told = await self.ports.log.recent(1, session=session.id, kinds=("ended",))
             if told and told[0][1].at >= session.created_usec:
                 # The history was quicker than the state file when we were killed: it is told once.
@@ -118,12 +128,15 @@ class Manager:
         except Exception:
             logger.exception("Session '%s' cannot be taken up", session.id)
 
+    def _was_interrupted(self, session: Session) -> bool:
+        """We went away in the middle of its end, and nothing has happened to it since."""
+        return self._interrupted.get(session.id) is session is self.registry.find(session.id)
+
     async def run(self) -> None:
         """Serve until cancelled; then write what is not written yet."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                for warden in self.ports.wardens.values():
-                    tasks.create_task(self._follow(warden), name=f"warden-{warden.uid}")
+                tasks.create_task(self._attendance.run(), name="wardens")
                 tasks.create_task(self._enrol_discovered(), name="discovery")
                 tasks.create_task(self._follow_pressure(), name="pressure")
                 tasks.create_task(self._keeper.run(), name="keeper")
@@ -133,15 +146,6 @@ class Manager:
     async def flush(self) -> None:
         """Write what waits to be written."""
         await self._keeper.flush()
-
-    async def _follow(self, warden: Warden) -> None:
-        async for event in warden.events():
-            try:
-                await self._warden_event(warden, event)
-            except MusterError as exc:
-                logger.warning("%s, ignoring", exc)
-            except Exception:
-                logger.exception("An event of the warden of user %d was lost", warden.uid)
 
     async def _warden_event(self, warden: Warden, event: WardenEvent) -> None:
         match event:
@@ -169,7 +173,8 @@ class Manager:
             except NoSuchSession:
                 logger.debug("Process %d ended before it was enrolled", leader.process.pid)
             except MusterError as exc:
-                self.warden_of(leader.facts.uid).forget(leader.process)
+                if warden := self.ports.wardens.find(leader.facts.uid):
+                    warden.forget(leader.process)
                 self.set_trouble("discovery", f"an agent that was found is not on the roll: {exc}")
             else:
                 self.set_trouble("discovery", "")
@@ -208,17 +213,14 @@ class Manager:
             raise AccessDenied(f"Session '{session_id}' belongs to another user.")
         return self.registry.get(session_id)
 
-    def warden_of(self, uid: int) -> Warden:
-        try:
-            return self.ports.wardens[uid]
-        except KeyError:
-            raise Failed(f"This musterd serves no sessions of user {uid}.") from None
+    async def warden_of(self, uid: int) -> Warden:
+        return await self.ports.wardens.get(uid)
 
     # Sessions come
 
     async def register(self, caller: Caller, spec: Spec) -> Session:
         """Idempotent by leader: registering the same one again updates it. On disk when it returns."""
-        leader = await self._leader(self.warden_of(caller.uid), spec.pid or caller.pid, spec.agent)
+        leader = await self._leader(await self.warden_of(caller.uid), spec.pid or caller.pid, spec.agent)
         return await self._enrol(leader, spec, how="registered")
 
     async def _leader(self, warden: Warden, pid: int, agent: Agent | None) -> Leader:
@@ -241,7 +243,7 @@ class Manager:
     async def _revive(self, past: Session, seen: Session) -> Session:
         """An ended session was started again: the same entry, with a new leader."""
         session = life.revived(past, seen, self.ports.clock.now())
-        await self.warden_of(session.uid).watch(session)
+        await (await self.warden_of(session.uid)).watch(session)
         await self.ports.store.save(session)
         if self.registry.find(past.id) is not past:
             self._unwatch(session)
@@ -269,7 +271,7 @@ class Manager:
         self._enrolling.add(session.id)
         try:
             if session.leader is not None:
-                await self.warden_of(session.uid).watch(session)
+                await (await self.warden_of(session.uid)).watch(session)
             await self.ports.store.create(session)
         except BaseException:  # a call that is cancelled must not leave half a session, either
             self._unwatch(session)
@@ -291,7 +293,7 @@ class Manager:
             self.change(known, after)
         await self.save(known.id)
         if (after.transcript, after.agent_session_id) != (known.transcript, known.agent_session_id):
-            await self.warden_of(after.uid).watch(after)
+            await (await self.warden_of(after.uid)).watch(after)
         return self.registry.get(known.id)
 
     def _completed(self, session: Session) -> Session:
@@ -319,7 +321,7 @@ class Manager:
 
     async def _reporter(self, caller: Caller, agent: Agent, cwd: str) -> Session:
         """Whose hook calls: the nearest agent of that name above it, recognised or registered by hand."""
-        warden = self.warden_of(caller.uid)
+        warden = await self.warden_of(caller.uid)
         leader: Leader | None = None
         with suppress(NoSuchSession):
             leader = await warden.leader(caller.pid, None)
@@ -342,7 +344,7 @@ class Manager:
         after = self._completed(life.heard(before, event, source))
         self.change(before, after)
         if (after.transcript, after.agent_session_id) != (before.transcript, before.agent_session_id):
-            await self.warden_of(after.uid).watch(after)
+            await (await self.warden_of(after.uid)).watch(after)
 
     def change(self, before: Session, after: Session) -> None:
         if after == before:
@@ -382,14 +384,14 @@ class Manager:
         self.ports.announcer.session_removed(session, session.ended_reason)
 
     def _unwatch(self, session: Session) -> None:
-        if session.uid in self.ports.wardens:
-            self.ports.wardens[session.uid].unwatch(session.id)
+        if warden := self.ports.wardens.find(session.uid):
+            warden.unwatch(session.id)
 
     # Whose it is
 
     async def by_pid(self, caller: Caller, pid: int) -> Session:
         """The session whose leader is that process or an ancestor of it."""
-        for process in await self.warden_of(caller.uid).lineage(pid or caller.pid):
+        for process in await (await self.warden_of(caller.uid)).lineage(pid or caller.pid):
             session = self.registry.by_leader(process)
             if session is not None:
                 return await self.session(caller, session.id)

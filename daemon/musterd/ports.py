@@ -162,6 +162,19 @@ class Warden(Protocol):
     async def close(self) -> None: ...
 
 
+class Wardens(Protocol):
+    """One warden a user. In single-user mode there is one in all; the system service has them started."""
+
+    def find(self, uid: int) -> Warden | None:
+        """The one that is there now."""
+
+    async def get(self, uid: int) -> Warden:
+        """The one that is there, or is started now. Raises Failed, soon, while none can be had."""
+
+    def arrivals(self) -> AsyncIterator[Warden]:
+        """Each warden from its coming on. One that comes in another's place watches nothing yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """What a store found: what could be read, and what was moved to quarantine, with the reason."""

@@ -117,7 +117,7 @@ class Reaper:
             past.setdefault(session.uid, []).append(session)
         ended = False
         for uid, sessions in past.items():
-            if warden := self._ports.wardens.get(uid):
+            if warden := self._ports.wardens.find(uid):
                 ended = await self._clear_leftovers_of(warden, sessions) or ended
         return ended
 

@@ -41,7 +41,7 @@ class Reviver:
         manager.registry.put(session)
         revived = manager.await_revival(session.id)
         try:
-            await manager.warden_of(session.uid).resume(session)
+            await (await manager.warden_of(session.uid)).resume(session)
             async with asyncio.timeout(APPEARANCE):
                 return await revived
         except TimeoutError:

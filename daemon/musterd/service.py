@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -38,10 +38,11 @@ from musterd.host.ticks import next_tick
 from musterd.judge import Judge
 from musterd.manager import Manager, Ports
 from musterd.options import Options
-from musterd.ports import Clock, Warden
+from musterd.ports import Clock, Wardens
 from musterd.reaping import Reaper
 from musterd.remote import RemoteSessions
 from musterd.reviver import Reviver
+from musterd.warden.alone import Alone
 from musterd.warden.local import LocalWarden
 
 logger = logging.getLogger(__name__)
@@ -218,15 +219,15 @@ async def _build(
 
 
 @asynccontextmanager
-async def _wardens(options: Options, config: Config, clock: Clock) -> AsyncIterator[Mapping[int, Warden]]:
+async def _wardens(options: Options, config: Config, clock: Clock) -> AsyncIterator[Wardens]:
     """In single-user mode the one warden is a plain object; the system daemon has none in process."""
     if options.is_system:
-        yield {}
+        yield Alone(None)
         return
     interval = config.discovery.interval if config.discovery.enabled else None
     warden = LocalWarden(os.getuid(), list(ADAPTERS.values()), clock, str(Path.home()), interval=interval)
     try:
-        yield {warden.uid: warden}
+        yield Alone(warden)
     finally:
         await warden.close()
 

@@ -69,7 +69,7 @@ class FakeWarden:
         self.parents: dict[int, int] = {}
         self.by_hand: set[int] = set()  # processes that no adapter recognises
         self.told: list[str] = []
-        self.queue: asyncio.Queue[WardenEvent] = asyncio.Queue()
+        self.queue: asyncio.Queue[WardenEvent | None] = asyncio.Queue()  # None: it is gone
         self.looks: dict[SessionId, Observation] = {}
         self.failure: Exception | None = None
         self.ending = Ending(is_ended=True, how="SIGTERM", freed=200)
@@ -103,8 +103,8 @@ class FakeWarden:
         self.told.append(f"unwatch {session_id}")
 
     async def events(self) -> AsyncIterator[WardenEvent]:
-        while True:
-            yield await self.queue.get()
+        while (event := await self.queue.get()) is not None:
+            yield event
             self.queue.task_done()
 
     async def observe(
@@ -151,6 +151,38 @@ class FakeWarden:
 
     async def close(self) -> None:
         self.told.append("close")
+
+
+class FakeWardens:
+    """`here` are those that are there; `arrive` lets one come, or come again."""
+
+    def __init__(self, *wardens: FakeWarden) -> None:
+        self.here = {warden.uid: warden for warden in wardens}
+        self.asked: list[int] = []  # whose were asked for while they were not there
+        self.arrived: asyncio.Queue[FakeWarden] = asyncio.Queue()
+        for warden in wardens:
+            self.arrived.put_nowait(warden)
+
+    def arrive(self, warden: FakeWarden) -> None:
+        self.here[warden.uid] = warden
+        self.arrived.put_nowait(warden)
+
+    def lose(self, warden: FakeWarden) -> None:
+        del self.here[warden.uid]
+        warden.queue.put_nowait(None)
+
+    def find(self, uid: int) -> FakeWarden | None:
+        return self.here.get(uid)
+
+    async def get(self, uid: int) -> FakeWarden:
+        if uid not in self.here:
+            self.asked.append(uid)
+            raise Failed(f"There is no warden of user {uid}.")
+        return self.here[uid]
+
+    async def arrivals(self) -> AsyncIterator[FakeWarden]:
+        while True:
+            yield await self.arrived.get()
 
 
 def _idle(session: Session) -> Observation:
@@ -289,13 +321,14 @@ class Bench:
     def __init__(self, config: Config | None = None, *, operators: Sequence[int] = ()) -> None:
         self.alice = FakeWarden(1000)
         self.bob = FakeWarden(1001)
+        self.wardens = FakeWardens(self.alice, self.bob)
         self.store = FakeStore()
         self.log = FakeLog()
         self.announcer = FakeAnnouncer()
         self.clock = FakeClock()
         self.gauge = FakeGauge()
         ports = Ports(
-            {1000: self.alice, 1001: self.bob},
+            self.wardens,
             self.store,
             self.log,
             self.announcer,

@@ -1,0 +1,25 @@
+"""The wardens of single-user mode: one, in this process, from beginning to end."""
+
+from collections.abc import AsyncIterator
+
+from musterd.core.errors import Failed
+from musterd.ports import Warden
+
+
+class Alone:
+    """Fulfils ports.Wardens."""
+
+    def __init__(self, warden: Warden | None) -> None:
+        self._warden = warden
+
+    def find(self, uid: int) -> Warden | None:
+        return self._warden if self._warden and self._warden.uid == uid else None
+
+    async def get(self, uid: int) -> Warden:
+        if (warden := self.find(uid)) is None:
+            raise Failed(f"This musterd serves no sessions of user {uid}.")
+        return warden
+
+    async def arrivals(self) -> AsyncIterator[Warden]:
+        if self._warden:
+            yield self._warden
