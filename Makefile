@@ -4,9 +4,15 @@ here := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 venv := $(here).venv
 python := $(venv)/bin/python
 stamp := $(venv)/.installed
+# What the throw-away machine is made of, which only root can boot; the last three are what the package depends on.
+machine := systemd-nspawn polkitd python3-psutil python3-sdnotify python3-tomli-w
+
+DESTDIR ?=
+# Where systemd, the bus and polkit look for what a system service brings.
+PREFIX ?= /usr
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test test-real soak bench lint format clean
+.PHONY: help venv run demo test test-real soak bench install lint format clean
 
 help:
 	@echo "make run        start musterd for yourself and show the agents on this machine"
@@ -14,6 +20,7 @@ help:
 	@echo "make test       all tests but those with the real agents"
 	@echo "make test-real  fetch the real agents and run the tests with them"
 	@echo "make bench      print what things cost"
+	@echo "make install    install below DESTDIR/PREFIX, as a package would"
 	@echo "make format     format the code"
 
 venv: $(stamp)
@@ -34,6 +41,7 @@ demo: $(stamp)
 
 test: $(stamp)
 	@$(here)packaging/prerequisites dbus-daemon dbus-broker busctl tmux git dunst Xvfb
+	@[ "$$(id -u)" -ne 0 ] || $(here)packaging/prerequisites $(machine)
 	@cd $(here) && $(python) -m pytest $(ARGS)
 
 test-real: $(stamp)
@@ -44,6 +52,10 @@ test-real: $(stamp)
 bench: $(stamp)
 	@$(here)packaging/prerequisites dbus-daemon busctl
 	@cd $(here) && $(python) tests/bench/run.py
+
+install: $(stamp)
+	@$(here)packaging/install.py "$(DESTDIR)" "$(PREFIX)" \
+	    "$$($(python) -c 'import dbus_fast; print(dbus_fast.__path__[0].rpartition("/")[0])')"
 
 lint: $(stamp)
 	@cd $(here) && $(venv)/bin/ruff check && $(venv)/bin/ruff format --check && $(venv)/bin/mypy

@@ -1,0 +1,254 @@
+"""A throw-away machine: the real systemd as PID 1, on a copy of this machine that forgets all when off.
+
+A container (systemd-nspawn) on an overlay: what is written stays in a tmpfs. Its mounts are in a namespace
+of their own, and the kernel ends it when the process that started it ends, however that happens.
+"""
+
+import json
+import os
+import select
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+BOOT_TIMEOUT = 60.0  # seconds, on a busy machine; it takes two
+STOP_TIMEOUT = 30.0
+RUN_TIMEOUT = 120.0
+
+NAME = "org.musterd.Muster1"
+ROOT = "/org/musterd/Muster1"
+
+# What boots is what a distribution ships, not what was enabled on the machine whose copy this is; the bus is
+# Debian's default.
+PREPARE = """
+mount -t tmpfs tmpfs /run
+mount -t tmpfs tmpfs {work}
+mkdir {work}/upper {work}/changes {work}/root
+mount -t overlay overlay -o lowerdir=/,upperdir={work}/upper,workdir={work}/changes {work}/root
+cd {work}/root
+: >etc/machine-id
+rm -rf etc/systemd/system/*.target.wants etc/systemd/system/dbus.service etc/systemd/user/*.target.wants
+mkdir -p etc/systemd/system-generators
+for generator in lib/systemd/system-generators/*; do
+    case ${{generator##*/}} in systemd-sysv-*) ;; systemd-*) continue ;; esac
+    ln -s /dev/null etc/systemd/system-generators/
+    mv etc/systemd/system-generators/null "etc/systemd/system-generators/${{generator##*/}}"
+done
+ln -sf /dev/null etc/systemd/system/systemd-networkd-wait-online.service
+status=133 # a reboot
+while [ $status -eq 133 ]; do
+    status=0
+    setpriv --pdeathsig SIGKILL systemd-nspawn --quiet --register=no --keep-unit --directory=. --boot \\
+        --private-network --link-journal=no --console=pipe --notify-ready=yes || status=$?
+done
+exit $status
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    status: int
+    stdout: str
+    stderr: str
+
+
+def why_not() -> str:
+    """Why no such machine can be had here; empty if one can."""
+    if os.getuid() != 0:
+        return "only root can boot a machine with systemd"
+    missing = [
+        name for name in ("systemd-nspawn", "nsenter", "setpriv", "unshare") if not shutil.which(name)
+    ]
+    return f"no {', no '.join(missing)}" if missing else ""
+
+
+class Machine:
+    """`with Machine(directory) as machine`: booted, and off afterwards with nothing left of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self._work = directory / "machine"
+        self._log = directory / "console"
+        self._notify = directory / "notify"
+        self._socket: socket.socket | None = None
+        self._shell: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self._work.mkdir()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self._notify))
+        script = "set -e" + PREPARE.format(work=shlex.quote(str(self._work)))
+        command = ["setpriv", "--pdeathsig", "SIGKILL", "unshare", "--mount", "sh", "-c", script]
+        with self._log.open("wb") as log:
+            self._shell = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(self._notify)},
+            )  # fmt: skip
+        self._await_boot()
+
+    def _await_boot(self) -> None:
+        """Its systemd tells when it is up, nspawn passes that on."""
+        assert self._shell
+        assert self._socket
+        pidfd = os.pidfd_open(self._shell.pid)
+        try:
+            while True:
+                ready, _, _ = select.select([self._socket.fileno(), pidfd], [], [], BOOT_TIMEOUT)
+                assert self._socket.fileno() in ready, f"it does not boot:\n{self.console}"
+                if b"READY=1" in self._socket.recv(65536):
+                    break
+        finally:
+            os.close(pidfd)
+        self.run("systemctl", "is-system-running", "--wait", check=False)
+
+    @property
+    def leader(self) -> int:
+        """Its PID 1, as seen from here; another one after a reboot."""
+        assert self._shell
+        nspawn = _child(self._shell.pid)
+        leader = _child(nspawn) if nspawn else 0
+        assert leader, f"it is off:\n{self.console}"
+        return leader
+
+    @property
+    def root(self) -> Path:
+        """Its file system."""
+        return Path(f"/proc/{self.leader}/root")
+
+    @property
+    def console(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def reboot(self) -> None:
+        self.run("systemctl", "--no-block", "reboot")
+        self._await_boot()
+
+    def stop(self) -> None:
+        """Power off, or kill; the mounts and all processes go with it."""
+        try:
+            if self._shell and self._shell.poll() is None:
+                self._power_off(self._shell)
+        finally:
+            if self._socket:
+                self._socket.close()
+        assert str(self._work) not in Path("/proc/self/mountinfo").read_text()
+
+    def _power_off(self, shell: "subprocess.Popen[bytes]") -> None:
+        try:
+            self.run("systemctl", "poweroff", "--force", check=False)
+            shell.wait(STOP_TIMEOUT)
+        finally:
+            shell.send_signal(signal.SIGKILL)
+            shell.wait()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    # What is done inside
+
+    def run(
+        self,
+        *command: str,
+        stdin: str = "",
+        check: bool = True,
+        user: str = "",
+        timeout: float = RUN_TIMEOUT,
+    ) -> Outcome:
+        """A command as root, or as that user with the user's own systemd and bus at hand."""
+        entered = ["nsenter", "--target", str(self.leader), "--all", "--wd=/", *self._become(user), *command]
+        done = subprocess.run(
+            entered, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"},
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def _become(self, user: str) -> Sequence[str]:
+        if not user:
+            return []
+        runtime = f"XDG_RUNTIME_DIR=/run/user/{self.uid(user)}"
+        bus = f"DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/{self.uid(user)}/bus"
+        return ["runuser", "-u", user, "--", "env", f"HOME=/home/{user}", f"USER={user}", runtime, bus]
+
+    def shell(self, script: str, *, user: str = "", check: bool = True) -> str:
+        return self.run("sh", "-c", script, user=user, check=check).stdout
+
+    def uid(self, user: str) -> int:
+        return int(
+            next(
+                line.split(":")[2]
+                for line in (self.root / "etc/passwd").read_text().splitlines()
+                if line.startswith(f"{user}:")
+            )
+        )
+
+    def add_user(self, name: str) -> int:
+        """An ordinary user whose systemd runs -> the uid."""
+        self.run("useradd", "--create-home", "--shell", "/bin/bash", name)
+        self.run("loginctl", "enable-linger", name)
+        uid = self.uid(name)
+        self.run("systemctl", "start", f"user@{uid}.service")
+        return uid
+
+    def write(self, path: str, text: str) -> None:
+        file = self.root / path.lstrip("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    # Its systemd and its system bus
+
+    def unit(self, name: str, *properties: str) -> dict[str, str]:
+        """Properties of a unit, as `systemctl show` has them."""
+        shown = self.run("systemctl", "show", name, "--property=" + ",".join(properties)).stdout
+        return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+
+    def journal(self, unit: str) -> str:
+        return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
+
+    def busctl(self, *args: str, user: str = "") -> Outcome:
+        return self.run("busctl", "--json=short", *args, user=user, check=False)
+
+    def call(
+        self, member: str, signature: str = "", *args: object, user: str = "", path: str = ROOT
+    ) -> list[Any]:
+        """The values that `Interface.Member` of musterd answers."""
+        interface, _, method = member.rpartition(".")
+        done = self.busctl(
+            "call",
+            NAME,
+            path,
+            f"{NAME}.{interface or 'Manager'}",
+            method,
+            signature,
+            *map(str, args),
+            user=user,
+        )
+        assert done.status == 0, done.stderr
+        return list(json.loads(done.stdout)["data"]) if done.stdout.strip() else []
+
+    def get(self, prop: str, *, user: str = "", path: str = ROOT) -> Any:
+        interface, _, name = prop.rpartition(".")
+        done = self.busctl("get-property", NAME, path, f"{NAME}.{interface or 'Manager'}", name, user=user)
+        assert done.status == 0, done.stderr
+        return json.loads(done.stdout)["data"]
+
+
+def _child(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return int(children[0]) if children else 0
