@@ -19,8 +19,9 @@ from musterd.bus.errors import BusError
 from musterd.bus.front import Front
 from musterd.bus.holds import Holds
 from musterd.bus.limits import Limits
+from musterd.bus.log_control_iface import LogControlInterface
 from musterd.bus.manager_iface import ManagerInterface, manager_values
-from musterd.bus.names import BUS_NAME, MANAGER, REAPER, SESSION
+from musterd.bus.names import BUS_NAME, LOG_CONTROL, MANAGER, REAPER, SESSION
 from musterd.bus.reaper_iface import ReaperInterface, reaper_values
 from musterd.bus.session_iface import SessionInterface
 from musterd.core.config import Config
@@ -31,6 +32,7 @@ from musterd.host import journal
 from musterd.host.clock import HostClock
 from musterd.host.configfiles import read_config
 from musterd.host.eventlog import SqliteEventLog
+from musterd.host.logcontrol import LogControl
 from musterd.host.notify import Notifier
 from musterd.host.psi import Gauge
 from musterd.host.store import FileStore
@@ -254,5 +256,7 @@ def _front(
     front.properties(MANAGER, manager_iface.properties)
     front.properties(REAPER, reaper_iface.properties)
     front.properties(SESSION, SessionInterface(manager, judge).properties)
+    log_control = LogControlInterface(LogControl(), door, os.getuid())
+    front.properties(LOG_CONTROL, log_control.properties, log_control.set)
     front.check()
     return front, door

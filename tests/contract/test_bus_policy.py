@@ -60,6 +60,16 @@ def test_only_root_and_musterd_own_the_name() -> None:
     assert owners == {"root", "musterd"}
 
 
+def test_only_root_may_set_a_property() -> None:
+    setters = {
+        policy.get("user")
+        for policy in ElementTree.parse(POLICY).iter("policy")
+        for rule in policy
+        if rule.get("send_member") == "Set"
+    }
+    assert setters == {"root"}
+
+
 def test_activation_goes_through_systemd() -> None:
     text = (DBUS / f"{NAME}.service").read_text()
     assert f"Name={NAME}\n" in text
@@ -152,7 +162,6 @@ async def test_what_is_listed_is_answered(
     [
         (f"{NAME}.Manager", "Nonsense"),
         (f"{NAME}.Nonsense", "ListSessions"),
-        ("org.freedesktop.DBus.Properties", "Set"),
         ("org.freedesktop.DBus.Peer", "Nonsense"),
         (None, "ListSessions"),
     ],

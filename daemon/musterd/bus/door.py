@@ -10,7 +10,7 @@ from musterd.ports import Caller
 from .call import Call
 from .caller import Callers
 from .contract import OBJECT_MANAGER
-from .names import MANAGER, REAPER, ROOT, SESSION, session_id_of, session_path
+from .names import LOG_CONTROL, LOG_CONTROL_PATH, MANAGER, REAPER, ROOT, SESSION, session_id_of, session_path
 
 T = TypeVar("T")
 
@@ -34,6 +34,8 @@ class Door:
     async def interfaces(self, call: Call, path: str) -> Collection[str]:
         if path == ROOT:
             return (MANAGER, REAPER, OBJECT_MANAGER)
+        if path == LOG_CONTROL_PATH:
+            return (LOG_CONTROL,)
         session_id = session_id_of(path)
         if session_id is None or session_id not in self._manager.registry:
             return ()
@@ -42,7 +44,7 @@ class Door:
 
     async def paths(self, call: Call) -> Collection[str]:
         sessions = self._manager.visible(await self.caller(call))
-        return [ROOT, *(session_path(session.id) for session in sessions)]
+        return [ROOT, LOG_CONTROL_PATH, *(session_path(session.id) for session in sessions)]
 
 
 def row(session: Session) -> list[object]:

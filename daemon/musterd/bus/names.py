@@ -8,6 +8,10 @@ MANAGER = f"{BUS_NAME}.Manager"
 SESSION = f"{BUS_NAME}.Session"
 REAPER = f"{BUS_NAME}.Reaper"
 
+# The same path and name for every service (org.freedesktop.LogControl1(5)).
+LOG_CONTROL = "org.freedesktop.LogControl1"
+LOG_CONTROL_PATH = "/org/freedesktop/LogControl1"
+
 
 def session_path(session_id: str) -> str:
     return SESSIONS + label_escape(session_id)

@@ -62,18 +62,23 @@ def tell(record: Record) -> None:
 
 def setup_logging(level: int | str, stream: TextIO = sys.stderr, path: str = JOURNAL_SOCKET) -> None:
     """The one handler of the root logger: to the journal if `stream` leads there, else to `stream`."""
-    handler: logging.Handler
-    if is_journal(stream):
-        handler = JournalHandler(path, stream)
-    else:
-        handler = logging.StreamHandler(stream)
-        handler.setFormatter(LineFormatter())
+    set_handler(JournalHandler(path, stream) if is_journal(stream) else line_handler(stream))
+    logging.getLogger().setLevel(level.upper() if isinstance(level, str) else level)
+
+
+def line_handler(stream: TextIO) -> logging.Handler:
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(LineFormatter())
+    return handler
+
+
+def set_handler(handler: logging.Handler) -> None:
+    """The one of the root logger, from now on."""
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
         old.close()
     root.addHandler(handler)
-    root.setLevel(level.upper() if isinstance(level, str) else level)
 
 
 def is_journal(stream: TextIO) -> bool:
