@@ -6,7 +6,7 @@ from typing import Protocol
 
 from musterd.agents.base import ProcessFacts
 from musterd.core.event import AgentEvent
-from musterd.core.evidence import Observation, Usage
+from musterd.core.evidence import Observation, Usage, Work
 from musterd.core.pressure import Reading
 from musterd.core.session import Agent, PidRef, Session, SessionId, Source
 from musterd.core.state import Modes
@@ -132,6 +132,14 @@ class Warden(Protocol):
 
     async def usage(self, sessions: Sequence[Session]) -> Mapping[SessionId, Usage]:
         """What each tree costs now."""
+
+    async def work(self, session: Session, check_command: Sequence[str], seconds: float) -> Work:
+        """What it has not finished: children, uncommitted work, and what the operator's check says.
+
+        All of it in so many seconds, and nothing that was started for it is left then. The check is run in
+        the session's directory as its user, with who is checked in MUSTERD_CHECK_SESSION, _AGENT and
+        _AGENT_SESSION. Exit status 0: content. 1: not, and its output says why. All else is unknown.
+        """
 
     async def sweep(self) -> None:
         """Look for agents that nobody registered; each comes as `Appeared`, once."""

@@ -9,7 +9,7 @@ from musterd.agents.base import Adapter, Json, ProcessFacts
 from musterd.core.config import Config
 from musterd.core.errors import AccessDenied, Failed, NoSuchSession
 from musterd.core.event import AgentEvent, EventKind
-from musterd.core.evidence import Identity, Observation, Transcript, Usage
+from musterd.core.evidence import Identity, Observation, Transcript, Usage, Work
 from musterd.core.pressure import PressureSource, Reading
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.core.state import Modes
@@ -74,6 +74,7 @@ class FakeWarden:
         self.failure: Exception | None = None
         self.ending = Ending(is_ended=True, how="SIGTERM", freed=200)
         self.left: list[Leftover] = []
+        self.unfinished: dict[SessionId, Work] = {}
         self.before_end: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
     def start(self, *pids: int) -> None:
@@ -116,6 +117,13 @@ class FakeWarden:
 
     async def usage(self, sessions: Sequence[Session]) -> Mapping[SessionId, Usage]:
         return {session.id: Usage(memory=7) for session in sessions}
+
+    async def work(self, session: Session, check_command: Sequence[str], seconds: float) -> Work:
+        self.told.append(" ".join(["work", session.id, *check_command]))
+        await asyncio.sleep(0)
+        if self.failure:
+            raise self.failure
+        return self.unfinished.get(session.id, Work())
 
     def forget(self, process: PidRef) -> None:
         self.told.append(f"forget {process.pid}")

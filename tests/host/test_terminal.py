@@ -1,13 +1,11 @@
 """What tmux shows, on a real server; and what a tty tells by itself."""
 
 import asyncio
-import errno
 import os
 import pty
 import signal
 import socket
 import stat
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,39 +156,6 @@ async def test_a_server_that_writes_without_end_is_cut_off(
         listener.bind(str(tmp_path / "socket"))
         with pytest.raises(Unanswered, match="more than 1000 bytes"):
             await Server(str(tmp_path / "socket"), UID).panes()
-
-
-@pytest.mark.parametrize("output", ["", "yes"])
-async def test_without_an_fd_left_no_process_is_left_behind(
-    output: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(_pid: int) -> int:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(os, "pidfd_open", refused)
-    monkeypatch.setattr(tmux, "OUTPUT_LIMIT", 1000)
-    with pytest.raises((OSError, Unanswered)):
-        await tmux.run("sh", "-c", output)
-
-
-async def test_a_process_that_does_not_end_when_killed_holds_nobody_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As one does that hangs in the kernel."""
-    started = tmux._start(["sleep", "60"], {})
-    monkeypatch.setattr(tmux, "_start", lambda *_: started)
-    with monkeypatch.context() as patch:
-        patch.setattr(subprocess.Popen, "kill", lambda _: None)
-        asked = asyncio.ensure_future(tmux.run("sleep", "60"))
-        await asyncio.sleep(0.1)
-        asked.cancel()
-        turns = 0
-        while not asked.done():
-            await asyncio.sleep(0.01)
-            turns += 1
-    assert 5 < turns < 100
-    started.kill()
-    started.wait()
 
 
 async def test_only_a_socket_of_the_user_is_talked_to(server: TmuxServer, tmp_path: Path) -> None:

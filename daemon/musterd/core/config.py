@@ -162,9 +162,12 @@ class ReaperConfig:
 class StopGateConfig:
     hook_timeout: float = _option(1.5, span, "An agent's hook waits for an answer no longer than that.")
     check_command: tuple[str, ...] = _option(
-        (), words, "The operator's own check, run as the session's user."
+        (),
+        words,
+        "The operator's own check, run as the session's user in its directory: status 0 lets it stop, "
+        "1 holds it with what was printed as the reason.",
     )
-    check_timeout: float = _option(1.0, span, "A check that takes longer counts as passed.")
+    check_timeout: float = _option(1.0, span, "A check that takes longer is ended, and lets it stop.")
 
 
 @dataclass(frozen=True, slots=True)

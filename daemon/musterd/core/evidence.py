@@ -97,3 +97,16 @@ class Observation:
     presence: Presence | Unknown
     worktree: str | Unknown | None = None  # uncommitted work, in a few words; "" is clean, None not asked
     usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a session has not finished, as found when its turn would end.
+
+    `unknown` says what could not be found out, each in a few words; where it is empty, the rest is all.
+    """
+
+    children: tuple[str, ...] = ()  # names of descendants at work: no helpers, and not those that asked
+    uncommitted: int | None = None  # files with changes that no commit has; None: unknown, or no repository
+    check: str = ""  # why the operator's own check holds it; "" if it is content, unknown, or there is none
+    unknown: tuple[str, ...] = ()

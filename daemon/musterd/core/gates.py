@@ -198,7 +198,7 @@ def children(case: Case) -> Finding:
     seen = case.look.children
     if isinstance(seen, Unknown):
         return _unknown(seen.why)
-    strangers = [c for c in seen if not _is_helper(c, case.session)]
+    strangers = [c for c in seen if not is_helper(c, case.session)]
     if strangers:
         names = ", ".join(f"{c.name} ({c.process.pid})" for c in strangers[:5])
         return _keep(f"children that may be work: {names}", max(c.start_usec for c in strangers))
@@ -210,7 +210,7 @@ def children(case: Case) -> Finding:
     return _pass(f"{len(seen)} quiet helpers" if seen else "no children", case.look.at)
 
 
-def _is_helper(child: Child, session: Session) -> bool:
+def is_helper(child: Child, session: Session) -> bool:
     """On the adapter's list; or there before the first turn of a session that was watched from its start."""
     if child.is_helper:
         return True

@@ -5,25 +5,19 @@ No shell of tmux's is involved: a command of several words is executed as it is.
 
 import asyncio
 import os
-import pwd
 import secrets
 import shutil
 import socket as sockets
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from musterd.host.programs import user_environ
 from musterd.host.tmux import Server, Unanswered, escape, run
 
 START_TIMEOUT = 10.0  # seconds for a new server: its configuration may start programs
 
 # The server must not be stopped as a whole because the kernel ended one agent in it.
 _SERVICE = ("--quiet", "--collect", "--property=Type=forking", "--property=OOMPolicy=continue")
-
-# Of our own environment, what programs in a terminal are used to find; nothing of the service manager's.
-_PASSED = (
-    "HOME", "USER", "LOGNAME", "SHELL", "PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "TMPDIR", "TMUX_TMPDIR",
-    "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS", "SSH_AUTH_SOCK", "DISPLAY", "WAYLAND_DISPLAY",
-)  # fmt: skip
 
 _PLACE = (
     "#{pane_id} #{pane_dead} #{pane_in_mode}#{pane_synchronized}#{pane_input_off} #{cursor_x} #{cursor_y} "
@@ -101,7 +95,7 @@ class Panes(Server):
         if has_service_manager(runtime):
             around = "systemd-run", "--user", *_SERVICE, f"--unit=musterd-tmux-{secrets.token_hex(4)}", "--"
             new = [word.replace("$", "$$") for word in new]  # systemd.service(5) expands variables
-        environ = {**_own_environ(self._uid), "XDG_RUNTIME_DIR": runtime}
+        environ = {**user_environ(self._uid), "XDG_RUNTIME_DIR": runtime}
         try:
             async with asyncio.timeout(START_TIMEOUT):
                 code, _ = await run(*around, "tmux", "-u", "-S", self.socket, *new, environ=environ)
@@ -140,13 +134,3 @@ def _started(directory: str, command: Sequence[str]) -> list[str]:
     if "#" in directory:
         return ["--", "env", f"--chdir={directory}", *command]
     return ["-c", directory, "--", *command]
-
-
-def _own_environ(uid: int) -> Mapping[str, str]:
-    kept = {name: os.environ[name] for name in _PASSED if name in os.environ}
-    try:
-        user = pwd.getpwuid(uid)
-    except KeyError:
-        return kept
-    known = {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name, "SHELL": user.pw_shell}
-    return {"PATH": os.defpath, **known, **kept}

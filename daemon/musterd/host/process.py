@@ -102,6 +102,11 @@ def has_pidfs() -> bool:
         os.close(other)
 
 
+def ticks_now() -> int:
+    """What starts from now on has no start time before this one."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // (1000 * TICK_USEC)
+
+
 class HeldProcess:
     """A process held by its pidfd (pidfd_open(2)): whatever happens, this never means another one.
 

@@ -5,12 +5,12 @@ import logging
 import os
 import secrets
 import stat
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from musterd.core.units import USEC_PER_SEC
+from musterd.host.programs import ask
 from musterd.host.workers import Workers
 
 logger = logging.getLogger(__name__)
@@ -21,8 +21,6 @@ OUTPUT_LIMIT = 16 * 1024 * 1024
 # Commands of one call travel in one message of at most 16 KiB (imsg); a screen takes about 70 bytes of it.
 SCREENS_PER_CALL = 150
 CHANCES = 5  # how many panes may vanish while we look before we leave it at what we have
-
-_KILL_LOOKS, _KILL_PAUSE = 50, 0.005  # seconds
 
 # Titles come last: everything before them has no blanks. tmux keeps control characters out of titles.
 _PANE = "P #{pane_id} #{pane_pid} #{pane_tty} #{session_id} #{window_active} #{pane_title}"
@@ -176,70 +174,8 @@ def split_screens(text: str, token: str) -> dict[str, str]:
 
 
 async def run(*command: str, environ: Mapping[str, str] | None = None) -> tuple[int, str]:
-    """Exit status and output. Cancelled, or given too much, it kills the process.
-
-    Not asyncio's own subprocesses: those leave a pipe open whose process was killed while it wrote.
-    """
-    process = _start(command, environ or {})
-    assert process.stdout is not None
-    try:
-        output = bytearray()
-        while chunk := await _read(process.stdout.fileno()):
-            output += chunk
-            if len(output) > OUTPUT_LIMIT:
-                raise Unanswered(f"tmux wrote more than {OUTPUT_LIMIT} bytes")
-        return await _exit_status(process), output.decode(errors="replace")
-    finally:
-        process.stdout.close()
-        await _kill(process)
-
-
-async def _exit_status(process: subprocess.Popen[bytes]) -> int:
-    pidfd = os.pidfd_open(process.pid)
-    try:
-        await _readable(pidfd)
-    finally:
-        os.close(pidfd)
-    return process.wait()  # it has ended
-
-
-async def _kill(process: subprocess.Popen[bytes]) -> None:
-    """Make sure that it is gone, with no fd: there may be none left. What the kernel does not let go within
-    that time, subprocess reaps when it starts another."""
-    process.kill()
-    for _ in range(_KILL_LOOKS):
-        if process.poll() is not None:
-            return
-        await asyncio.sleep(_KILL_PAUSE)
-    logger.debug("Process %d does not end, although it was killed", process.pid)
-
-
-def _start(command: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """A clean environment, unless one is given: nothing of ours is a tmux client's business."""
-    environ = environ or {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8"}
-    null, pipe = subprocess.DEVNULL, subprocess.PIPE
-    return subprocess.Popen(
-        command,
-        stdin=null,
-        stdout=pipe,
-        stderr=null,
-        env=environ,
-        cwd="/",
-        start_new_session=True,
-        bufsize=0,
-    )
-
-
-async def _read(fd: int) -> bytes:
-    await _readable(fd)
-    return os.read(fd, 64 * 1024)
-
-
-async def _readable(fd: int) -> None:
-    loop = asyncio.get_running_loop()
-    is_readable = asyncio.Event()
-    loop.add_reader(fd, is_readable.set)
-    try:
-        await is_readable.wait()
-    finally:
-        loop.remove_reader(fd)
+    """Exit status and output. Unanswered if that is too much, OSError if tmux is not there."""
+    answer = await ask(*command, environ=environ, limit=OUTPUT_LIMIT)
+    if answer.is_cut:
+        raise Unanswered(f"tmux wrote more than {OUTPUT_LIMIT} bytes")
+    return answer.status, answer.output.decode(errors="replace")

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from musterd.agents.base import Adapter
 from musterd.core.errors import AccessDenied, NoSuchSession
-from musterd.core.evidence import Observation, Presence, Unknown, Usage
+from musterd.core.evidence import Child, Observation, Presence, Unknown, Usage, Work
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.host.files import Files
 from musterd.host.locks import lock_holders
@@ -24,10 +24,11 @@ from musterd.warden.ending import Ends
 from musterd.warden.follower import Follower, Visit
 from musterd.warden.guard import Mistakes, refusing
 from musterd.warden.leaders import Leaders, lineage_table, open_session, ref_of
-from musterd.warden.look import Tree, missing, observation, trees_of, with_screen
+from musterd.warden.look import Tree, children_of, missing, observation, trees_of, with_screen
 from musterd.warden.notice import Notices
 from musterd.warden.recognise import Found, Recogniser
 from musterd.warden.revive import Revivals
+from musterd.warden.work import without_hooks, work
 
 logger = logging.getLogger(__name__)
 
@@ -266,6 +267,18 @@ class LocalWarden:
         with refusing("The sessions cannot be looked at"):
             trees = await self._trees(self._following(sessions))
             return {session_id: tree.usage for session_id, tree in trees.items()}
+
+    async def work(self, session: Session, check_command: Sequence[str], seconds: float) -> Work:
+        with refusing(f"What session '{session.id}' works on cannot be told"):
+            return await work(session, check_command, seconds, lambda: self._at_work(session.id))
+
+    async def _at_work(self, session_id: SessionId) -> Sequence[Child] | Unknown:
+        follower = self._followers.get(session_id)
+        if follower is None:
+            return Unknown("it is not watched")
+        tree = (await self._trees([follower]))[session_id]
+        rows = without_hooks(tree.children, self._recogniser.facts)
+        return children_of(follower, replace(tree, children=rows), self._recogniser)
 
     def _following(self, sessions: Sequence[Session]) -> list[Follower]:
         return [self._followers[session.id] for session in sessions if session.id in self._followers]

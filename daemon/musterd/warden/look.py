@@ -95,7 +95,7 @@ def observation(
         native=follower.native,
         transcript=follower.transcript,
         screen=None,
-        children=_children(follower, tree, recogniser),
+        children=children_of(follower, tree, recogniser),
         presence=presence,
         usage=tree.usage,
     )
@@ -118,7 +118,7 @@ def _identity(follower: Follower, tree: Tree, recogniser: Recogniser) -> Identit
     return Identity(follower.process, facts.uid, facts.executable, said or follower.held_session_id)
 
 
-def _children(follower: Follower, tree: Tree, recogniser: Recogniser) -> tuple[Child, ...] | Unknown:
+def children_of(follower: Follower, tree: Tree, recogniser: Recogniser) -> tuple[Child, ...] | Unknown:
     if tree.leader is None:
         return Unknown("its process has ended")
     return tuple(_child(row, follower, recogniser) for row in tree.children)
