@@ -1,4 +1,4 @@
-"""Who is an operator where no polkit is asked: root, and in single-user mode its one user."""
+"""Who is an operator in single-user mode, where no polkit is asked: root, and its one user."""
 
 from musterd.ports import Caller
 

@@ -22,6 +22,7 @@ from musterd.bus.limits import Limits
 from musterd.bus.log_control_iface import LogControlInterface
 from musterd.bus.manager_iface import ManagerInterface, manager_values
 from musterd.bus.names import BUS_NAME, LOG_CONTROL, MANAGER, REAPER, SESSION
+from musterd.bus.polkit import Polkit
 from musterd.bus.reaper_iface import ReaperInterface, reaper_values
 from musterd.bus.session_iface import SessionInterface
 from musterd.core.config import Config
@@ -198,8 +199,8 @@ async def _build(
     )
     stack.push_async_callback(log.close)
     wardens = await stack.enter_async_context(_wardens(options, config, clock))
-    uid = os.getuid()
-    authority = Operators() if options.is_system else Operators(uid)
+    polkit = Polkit()
+    authority = polkit if options.is_system else Operators(os.getuid())
     gauge = Gauge(config.pressure, clock)
     ports = Ports(wardens, store, log, announcer, authority, clock, gauge, ADAPTERS)
     manager = Manager(config, ports)
@@ -212,6 +213,7 @@ async def _build(
     callers = Callers(bus)
     stack.callback(callers.forget_all)
     door.callers = callers
+    polkit.bus = bus
     announcer.root_values = lambda: {**manager_values(manager), **reaper_values(manager, judge)}
     announcer.bus = bus
     service = Service(manager, remote, reaper, bus, gauge, log, options)

@@ -14,6 +14,7 @@ from dbus_fast.aio import MessageBus
 from helpers.daemon import Daemon
 from helpers.private_bus import PrivateBus
 from musterd.bus.contract import Contract
+from musterd.ports import Action
 
 DBUS = Path(__file__).parents[2] / "dbus"
 POLICY = DBUS / "org.musterd.Muster1.conf"
@@ -75,6 +76,18 @@ def test_activation_goes_through_systemd() -> None:
     assert f"Name={NAME}\n" in text
     assert "Exec=/bin/false\n" in text
     assert f"SystemdService=dbus-{NAME}.service\n" in text
+
+
+def test_polkit_knows_the_actions_that_we_ask_about_and_lets_us_ask() -> None:
+    actions = list(ElementTree.parse(DBUS / "org.musterd.muster1.policy").iter("action"))
+    assert {action.get("id") for action in actions} == {Action.SET_MODE, Action.MANAGE_OTHERS}
+    for action in actions:
+        notes = {note.get("key"): note.text for note in action.findall("annotate")}
+        assert notes == {"org.freedesktop.policykit.owner": "unix-user:musterd"}
+        defaults = action.find("defaults")
+        assert defaults is not None
+        assert {(answer.text or "").removesuffix("_keep") for answer in defaults} == {"auth_admin"}
+        assert len(defaults) == 3
 
 
 # Enforced: a bus as strict as the system's, our policy on top, and the real daemon behind it.
