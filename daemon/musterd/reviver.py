@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import replace
 
-from musterd.core.errors import Busy, Failed, NotResumable
-from musterd.core.session import Session, SessionId
+from musterd.core.errors import Busy, Failed, MusterError, NotResumable
+from musterd.core.session import Agent, Session
 from musterd.core.units import USEC_PER_SEC
 from musterd.manager import Manager
 from musterd.ports import Caller
@@ -20,28 +20,29 @@ APPEARANCE = 30.0
 class Reviver:
     def __init__(self, manager: Manager) -> None:
         self._manager = manager
-        self._under_way: set[SessionId] = set()
+        self._under_way: set[tuple[int, Agent, str]] = set()
 
     async def resume(self, caller: Caller, session_id: str) -> Session:
         """The session, alive again under the same id. Raises NotResumable, Busy, Failed."""
         session = await self._manager.session(caller, session_id)
-        if session.id in self._under_way:
-            raise Busy(f"Session '{session.id}' is being resumed already.")
+        conversation = session.uid, session.agent, session.agent_session_id or session.id
+        if conversation in self._under_way:
+            raise Busy(f"The conversation of session '{session.id}' is being resumed already.")
         recent = self._check(session)
-        self._under_way.add(session.id)
+        self._under_way.add(conversation)
         try:
             return await self._resume(session, recent)
         finally:
-            self._under_way.discard(session.id)
+            self._under_way.discard(conversation)
 
     async def _resume(self, session: Session, recent: tuple[int, ...]) -> Session:
         manager = self._manager
         session = replace(session, resumes=(*recent, manager.ports.clock.now()))
-        await manager.ports.store.save(session)
+        await manager.ports.store.save(session)  # first: who is killed meanwhile has counted it
         manager.registry.put(session)
         revived = manager.await_revival(session.id)
         try:
-            await (await manager.warden_of(session.uid)).resume(session)
+            await self._start(session, recent)
             async with asyncio.timeout(APPEARANCE):
                 return await revived
         except TimeoutError:
@@ -51,6 +52,15 @@ class Reviver:
             ) from None
         finally:
             revived.cancel()
+
+    async def _start(self, session: Session, recent: tuple[int, ...]) -> None:
+        """What is refused was not started, and does not count."""
+        try:
+            await (await self._manager.warden_of(session.uid)).resume(session)
+        except MusterError:
+            if self._manager.registry.find(session.id) is session:
+                self._manager.change(session, replace(session, resumes=recent))
+            raise
 
     def _check(self, session: Session) -> tuple[int, ...]:
         """When it was resumed the past day; refuses if it cannot or should not be now."""

@@ -13,7 +13,7 @@ from helpers.wait import until
 from manager.test_reaping import EAGER, idle_sessions
 from musterd.core.case import Mode
 from musterd.core.errors import AccessDenied, Busy, Failed, NoSuchSession, NotResumable
-from musterd.core.session import Session, State
+from musterd.core.session import Session, SessionId, State
 from musterd.core.spec import Spec
 from musterd.core.state import Modes
 from musterd.ports import Ending, Gone, Leftover, Record
@@ -315,6 +315,52 @@ async def test_resume_that_cannot_start_leaves_it_ended() -> None:
     with pytest.raises(NotResumable):
         await bench.reviver.resume(ALICE, session.id)
     assert not bench.manager.registry.get(session.id).is_current
+
+
+async def test_only_what_was_started_counts_as_resumed() -> None:
+    bench, (session,) = await pressed()
+    await ended(bench, session)
+    for _ in range(5):
+        bench.alice.failure = NotResumable("its directory is gone")
+        with pytest.raises(NotResumable, match="its directory"):
+            await bench.reviver.resume(ALICE, session.id)
+    await bench.manager.flush()
+    assert bench.store.files[session.id].resumes == ()
+    bench.alice.failure = None
+    async with running(bench):
+        revived = await bench.reviver.resume(ALICE, session.id)
+    assert revived.resumes == bench.store.files[session.id].resumes == (bench.clock.now(),)
+
+
+async def test_a_resume_is_counted_before_it_is_started() -> None:
+    """Who kills the daemon at each resume gains nothing."""
+    bench, (session,) = await pressed()
+    await ended(bench, session)
+    seen: list[tuple[int, ...]] = []
+
+    async def look(session: Session) -> None:
+        seen.append(bench.store.files[session.id].resumes)
+        raise NotResumable("enough")
+
+    bench.alice.resume = look  # type: ignore[method-assign]
+    with pytest.raises(NotResumable):
+        await bench.reviver.resume(ALICE, session.id)
+    assert seen == [(bench.clock.now(),)]
+
+
+async def test_one_conversation_of_two_ended_sessions_is_resumed_once() -> None:
+    bench, (session,) = await pressed()
+    await ended(bench, session)
+    double = replace(bench.manager.registry.get(session.id), id=SessionId("double"))
+    bench.manager.registry.put(double)
+    async with running(bench):
+        revived = asyncio.create_task(bench.reviver.resume(ALICE, session.id))
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match="being resumed already"):
+            await bench.reviver.resume(ALICE, double.id)
+        await revived
+        with pytest.raises(NotResumable, match="open already"):
+            await bench.reviver.resume(ALICE, double.id)
 
 
 async def test_mark_of_another_users_or_a_live_session_revives_nothing() -> None:
