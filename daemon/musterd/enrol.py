@@ -19,6 +19,7 @@ def seen(leader: Leader, spec: Spec, now: int) -> Session:
         terminal=spec.terminal or leader.terminal,
         command=spec.command or facts.argv,
         resume_command=spec.resume_command,
+        environ=leader.environ,
         title=spec.title,
         labels=spec.labels,
         version=leader.version,

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable
 
-from musterd.core.config import EventsConfig
 from musterd.core.errors import Failed
 from musterd.core.registry import Registry
 from musterd.core.session import SessionId
@@ -27,13 +26,13 @@ class Keeper:
         registry: Registry,
         store: Store,
         clock: Clock,
-        config: EventsConfig,
+        keep: Callable[[], float],  # seconds for which ended sessions are remembered, by now
         trouble: Callable[[str], None],
     ) -> None:
         self._registry = registry
         self._store = store
         self._clock = clock
-        self._config = config
+        self._keep = keep
         self._trouble = trouble
         self._unsaved: set[SessionId] = set()
         self._wanted = asyncio.Event()
@@ -76,7 +75,7 @@ class Keeper:
 
     async def _forget_the_oldest(self) -> None:
         """Ended sessions are remembered for as long as events are, and not more than a hundred a user."""
-        oldest = self._clock.now() - int(self._config.keep * USEC_PER_SEC)
+        oldest = self._clock.now() - int(self._keep() * USEC_PER_SEC)
         kept: dict[int, int] = {}
         for session in self._registry.past():
             kept[session.uid] = kept.get(session.uid, 0) + 1

@@ -21,7 +21,7 @@ from musterd.core.event import AgentEvent, EventKind
 from musterd.core.inhibitor import Inhibitor, parse_mode, parse_what
 from musterd.core.pressure import Pressure, Reading, Tier
 from musterd.core.registry import Registry
-from musterd.core.session import Agent, Session, SessionId, Source, State
+from musterd.core.session import Agent, PidRef, Session, SessionId, Source, State
 from musterd.core.spec import Spec, text
 from musterd.core.state import Modes
 from musterd.inhibitors import Inhibitors
@@ -60,6 +60,7 @@ class Ports:
     clock: Clock
     gauge: PressureGauge
     adapters: Mapping[Agent, Adapter]
+    boot_id: str  # of the machine, now; as in PidRef
 
 
 class Manager:
@@ -77,7 +78,11 @@ class Manager:
         self._appeared: asyncio.Queue[Leader] = asyncio.Queue()
         self._revivals: dict[SessionId, asyncio.Future[Session]] = {}
         self._keeper = Keeper(
-            self.registry, ports.store, ports.clock, config.events, partial(self.set_trouble, "store")
+            self.registry,
+            ports.store,
+            ports.clock,
+            lambda: self.config.events.keep,
+            partial(self.set_trouble, "store"),
         )
         self._attendance = Attendance(
             self.registry, ports.wardens, self._take_up, self._warden_event, self.set_trouble
@@ -111,6 +116,8 @@ class Manager:
             if self._was_interrupted(session):  # and it lives: it is judged anew
                 alive = replace(session, ending="", state=life.said_state(session))
                 self.change(session, alive)
+            if session.leader is not None and not session.environ:
+                await self._learn_environ(session, session.leader)
         except NoSuchSession:
             if session.state is State.STOPPING and not self._was_interrupted(session):
                 self.gone.add(session.id)  # whoever ends it looks at the rest of its tree first
@@ -121,7 +128,7 @@ class Manager:
                 self.registry.put(session.ended(session.ending or "exited", told[0][1].at))
                 self._keeper.want(session.id)
             else:
-                self.end(session, session.ending or "gone-while-away")
+                self.end(session, session.ending or self._why_gone(session))
         except MusterError as exc:
             # Unknown is not dead: it stays on the roll, and no gate can pass without a look at it.
             logger.warning("Session '%s' cannot be watched: %s, ignoring", session.id, exc)
@@ -131,6 +138,19 @@ class Manager:
     def _was_interrupted(self, session: Session) -> bool:
         """We went away in the middle of its end, and nothing has happened to it since."""
         return self._interrupted.get(session.id) is session is self.registry.find(session.id)
+
+    async def _learn_environ(self, session: Session, leader: PidRef) -> None:
+        """Of one that lives; a file of an older version says nothing of it."""
+        with suppress(MusterError):
+            found = await (await self.warden_of(session.uid)).leader(leader.pid, session.agent)
+            if found.process.is_same(leader):
+                now = self.registry.get(session.id)
+                self.change(now, replace(now, environ=found.environ))
+
+    def _why_gone(self, session: Session) -> str:
+        """Of one that ended while nobody looked, and not by order."""
+        is_of_this_boot = session.leader is None or session.leader.boot_id == self.ports.boot_id
+        return "gone-while-away" if is_of_this_boot else "reboot"
 
     async def run(self) -> None:
         """Serve until cancelled; then write what is not written yet."""

@@ -36,6 +36,7 @@ class Leader:
     terminal: str = ""
     agent_session_id: str = ""
     transcript: str = ""
+    environ: tuple[str, ...] = ()  # as in Session: what starting it again takes
     mark: str = (
         ""  # id of the session that it was started to bring back (MUSTERD_SESSION in its environment)
     )

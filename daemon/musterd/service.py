@@ -35,6 +35,7 @@ from musterd.host.configfiles import read_config
 from musterd.host.eventlog import SqliteEventLog
 from musterd.host.logcontrol import LogControl
 from musterd.host.notify import Notifier
+from musterd.host.process import boot_id
 from musterd.host.psi import Gauge
 from musterd.host.store import FileStore
 from musterd.host.ticks import next_tick
@@ -202,7 +203,7 @@ async def _build(
     polkit = Polkit()
     authority = polkit if options.is_system else Operators(os.getuid())
     gauge = Gauge(config.pressure, clock)
-    ports = Ports(wardens, store, log, announcer, authority, clock, gauge, ADAPTERS)
+    ports = Ports(wardens, store, log, announcer, authority, clock, gauge, ADAPTERS, boot_id())
     manager = Manager(config, ports)
     remote, ender, reviver = RemoteSessions(manager), Ender(manager), Reviver(manager)
     judge = Judge(manager)

@@ -60,7 +60,7 @@ complete -c musterctl -n '__musterctl_verb events' -s f -l follow -d 'and go on 
 complete -c musterctl -n '__musterctl_verb events reaper' -s n -l lines -x -d 'how many'
 complete -c musterctl -n '__musterctl_verb hold' -l what -x -a 'reap stop reap:stop' -d 'what is not to happen'
 complete -c musterctl -n '__musterctl_verb hold' -l mode -x -a 'block delay' -d 'how'
-complete -c musterctl -n '__musterctl_verb resume' -l all -d 'all that were reaped'
+complete -c musterctl -n '__musterctl_verb resume' -l all -d 'all that ended without your will'
 complete -c musterctl -n '__musterctl_verb hold reaper terminate' -l why -x -d 'reason'
 complete -c musterctl -n '__musterctl_verb hold' -l all -d 'all your sessions'
 complete -c musterctl -n '__musterctl_verb register' -l agent -x -a "$agents" -d 'which agent it is'

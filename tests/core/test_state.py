@@ -18,6 +18,14 @@ def test_a_session_is_read_as_it_was_written(value: Session) -> None:
     assert parse_session(format_session(value)) == value
 
 
+def test_a_file_of_an_older_version_is_read() -> None:
+    """What was added since has its default."""
+    value = session(environ=(), resumes=(), others=())
+    written = format_session(value)
+    assert "environ" not in written
+    assert parse_session(written) == value
+
+
 @given(state_values.modes)
 def test_modes_are_read_as_they_were_written(value: Modes) -> None:
     assert parse_modes(format_modes(value)) == value

@@ -1,88 +1,28 @@
 """`terminate` and `resume`: a session's end and return, in real panes, through the real daemon."""
 
 import asyncio
-import os
 import shlex
 from argparse import Namespace
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
 from helpers.installation import Installation
 from helpers.programs import until
-from helpers.standin import install_codex
-from helpers.tmux import TmuxServer
 from musterd.ctl import resume
-from musterd.ctl.client import Client, Properties
+from musterd.ctl.client import SESSION, Client, Properties
 from musterd.ctl.failure import CtlError
-from musterd.host.process import read_facts
-from musterd.host.table import Table
 
 from .conftest import Enrol
-
-
-@dataclass
-class Stage:
-    """Stand-ins of Codex that are started as `codex`, in panes of a server of their own."""
-
-    musterd: Installation
-    server: TmuxServer
-    home: Path
-
-    def pane(self, *command: str) -> str:
-        environ = {
-            **self.musterd.environ,
-            "PATH": f"{self.home}/bin:{os.environ['PATH']}",
-            "CODEX_HOME": str(self.home / "codex"),
-            "PS1": "here$ ",
-        }
-        return self.server.pane("env", *(f"{name}={value}" for name, value in environ.items()), *command)
-
-    def shell(self) -> str:
-        pane = self.pane("bash", "--norc", "--noprofile")
-        self.shown(pane, "here$")
-        return pane
-
-    def type_in(self, pane: str, line: str) -> None:
-        self.server.run("send-keys", "-t", pane, "-l", "--", line)
-        self.server.run("send-keys", "-t", pane, "Enter")
-
-    def shown(self, pane: str, text: str) -> None:
-        until(lambda: text in self.screen(pane), f"'{text}' is shown", 30)
-
-    def screen(self, pane: str) -> str:
-        return self.server.run("capture-pane", "-p", "-t", pane)
-
-    def session(self, pane: str) -> str:
-        """The id of the session whose codex is in that pane, with one turn behind it."""
-        self.shown(pane, "Ask Codex")
-        self.type_in(pane, "think 0")
-        self.shown(pane, "Done: think 0")
-        top = int(self.server.about(pane, "pane_pid"))
-        outcome = self.musterd.ctl("register", "--agent", "codex", "--pid", str(_codex_at(top)))
-        assert outcome.status == 0, outcome
-        return outcome.stdout.strip()
-
-    def about(self, session_id: str) -> Any:
-        return self.musterd.json("status", session_id)
-
-
-def _codex_at(top: int) -> int:
-    rows = [top, *(row.pid for row in Table.read().descendants(top))]
-    return next(pid for pid in rows if read_facts(pid).executable.endswith("/codex"))
+from .stage import Stage, codex_at, codex_stage
 
 
 @pytest.fixture
 def stage(musterd: Installation, tmp_path: Path) -> Iterator[Stage]:
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "codex"
-    program.write_text(f'#!/bin/sh\nexec {shlex.join(install_codex(tmp_path))} "$@"\n')
-    program.chmod(0o755)
-    with TmuxServer(tmp_path) as server:
-        yield Stage(musterd, server, tmp_path)
+    with codex_stage(musterd, tmp_path) as stage:
+        yield stage
 
 
 def test_an_ended_session_comes_back_in_its_pane(stage: Stage) -> None:
@@ -104,7 +44,7 @@ def test_an_ended_session_comes_back_in_its_pane(stage: Stage) -> None:
     assert (after["Terminal"], after["CWD"]) == (before["Terminal"], before["CWD"])
     assert after["AgentSessionId"] == before["AgentSessionId"]
     assert after["Leader"] != before["Leader"]
-    assert after["Leader"] == _codex_at(int(stage.server.about(pane, "pane_pid")))
+    assert after["Leader"] == codex_at(int(stage.server.about(pane, "pane_pid")))
     stage.musterd.ctl("release", session_id)
 
 
@@ -122,42 +62,78 @@ def test_the_order_typed_in_its_own_shell_brings_it_back_there(stage: Stage) -> 
     stage.musterd.ctl("release", session_id)
 
 
-def test_all_that_were_reaped_come_back_one_after_another(
+WAS = ("reaped", "old-chat", 10)
+
+
+@pytest.mark.parametrize(
+    ("case", "ended", "orders"),
+    [
+        ("by the reaper", {"a": WAS}, ["a"]),
+        ("by a reboot", {"a": ("reboot", "", 10)}, ["a"]),
+        ("while the daemon was away", {"a": ("gone-while-away", "", 10)}, ["a"]),
+        ("left by its user", {"a": ("exited", "", 10)}, []),
+        ("ended by its user", {"a": ("terminated", "", 10)}, []),
+        ("taken off the roll", {"a": ("released", "", 10)}, []),
+        ("twice the same conversation", {"a": WAS, "b": ("reboot", "old-chat", 20)}, ["b"]),
+        ("left by its user later", {"a": WAS, "b": ("exited", "old-chat", 20)}, []),
+        ("left by its user before", {"a": WAS, "b": ("exited", "old-chat", 5)}, ["a"]),
+        ("open again", {"a": WAS, "b": ("", "old-chat", 0)}, []),
+        ("another is open", {"a": WAS, "b": ("", "chat", 0)}, ["a"]),
+        ("it is not known how", {"d": WAS}, []),
+    ],
+)
+def test_who_comes_back(case: str, ended: dict[str, tuple[str, str, int]], orders: list[str]) -> None:
+    daemon = Answers(ended)
+    assert asyncio.run(resume.run(cast("Client", daemon), Namespace(ids=[], all=True))) == 0
+    assert daemon.orders == orders
+
+
+def test_all_come_back_one_after_another_and_those_that_fail_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Terminated ones are not among them; those that fail are named."""
-    orders: list[str] = []
-
-    class Daemon:
-        """Answers for one with ended sessions of several reasons."""
-
-        async def manager(
-            self, member: str, _signature: str, *args: object, **_: object
-        ) -> tuple[object, ...]:
-            if member == "ResumeSession":
-                orders.append(str(args[0]))
-                if args[0] == "b":
-                    raise CtlError("Its directory '/gone' is gone.", name="NotResumable")
-                return (args[0],)
-            if member == "ListEndedSessions":
-                rows = [(name, "codex", 0, "ended", "/", name) for name in "abcde"]
-                return (rows if args[0] == 0 else [], len(rows))
-            return (str(args[0]),)
-
-        async def call(self, *_: object, **__: object) -> tuple[object, ...]:
-            return ({},)
-
-        async def properties(self, _interface: str, path: str) -> Properties:
-            reason = "terminated" if path == "c" else "reaped"
-            known = {"Id": path, "State": "ended", "EndedReason": reason, "CreatedUSec": 0}
-            return {**known, "Resumable": path != "d", "Terminal": ""}
-
-    args = Namespace(ids=[], all=True)
-    assert asyncio.run(resume.run(cast("Client", Daemon()), args)) == 1
-    assert orders == ["a", "b", "e"]
+    daemon = Answers({name: ("reaped", name, 50 - number) for number, name in enumerate("abe")})
+    assert asyncio.run(resume.run(cast("Client", daemon), Namespace(ids=[], all=True))) == 1
+    assert daemon.orders == ["e", "b", "a"]
     shown = capsys.readouterr()
-    assert shown.out.splitlines() == ["a is back.", "e is back."]
+    assert shown.out.splitlines() == ["e is back.", "a is back."]
     assert shown.err == "musterctl: b: Its directory '/gone' is gone.\n"
+
+
+class Answers:
+    """Of a daemon with these sessions: id -> reason, conversation and time of the end. `d` has no recipe."""
+
+    def __init__(self, sessions: dict[str, tuple[str, str, int]]) -> None:
+        self.sessions = sessions
+        self.orders: list[str] = []
+
+    async def manager(self, member: str, _signature: str, *args: object, **_: object) -> tuple[object, ...]:
+        if member == "ResumeSession":
+            self.orders.append(str(args[0]))
+            if args[0] == "b" and len(self.sessions) > 2:
+                raise CtlError("Its directory '/gone' is gone.", name="NotResumable")
+            return (args[0],)
+        if member == "ListEndedSessions":
+            ended = [name for name, (reason, *_) in self.sessions.items() if reason]
+            rows = [(name, "codex", 0, "ended", "/", name) for name in ended]
+            return (rows if args[0] == 0 else [], len(rows))
+        return (str(args[0]),)
+
+    async def call(self, *_: object, **__: object) -> tuple[object, ...]:
+        current = [name for name, (reason, *_) in self.sessions.items() if not reason]
+        return ({name: {SESSION: await self.properties("", name)} for name in current},)
+
+    async def properties(self, _interface: str, path: str) -> Properties:
+        reason, conversation, at = self.sessions[path]
+        known = {"Id": path, "State": "ended" if reason else "idle", "EndedReason": reason}
+        named = {"UID": 1000, "Agent": "codex", "AgentSessionId": conversation}
+        return {
+            **known,
+            **named,
+            "EndedUSec": at,
+            "CreatedUSec": 0,
+            "Resumable": path != "d",
+            "Terminal": "",
+        }
 
 
 def test_what_has_not_ended_is_not_resumed(musterd: Installation, enrol: Enrol) -> None:

@@ -344,6 +344,7 @@ class Bench:
             self.clock,
             self.gauge,
             {agent: FakeAgent() for agent in Agent},
+            BOOT,
         )
         self.manager = Manager(config or Config(), ports)
         self.remote = RemoteSessions(self.manager)

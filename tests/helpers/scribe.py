@@ -138,6 +138,7 @@ def session_of(leader: Leader, name: str = "s", transcript: str = "") -> Session
         transcript=transcript or leader.transcript,
         terminal=leader.terminal,
         executable=leader.facts.executable,
+        environ=leader.environ,
         started_usec=leader.facts.start_usec,
     )
 

@@ -39,6 +39,7 @@ sessions = st.builds(
     terminal=texts,
     command=lists,
     resume_command=lists,
+    environ=lists,
     title=texts,
     labels=lists,
     version=texts,

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from helpers.builders import MINUTE, SECOND
+from helpers.builders import BOOT, LEADER, MINUTE, SECOND, session
 from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, leader
 from helpers.wait import until
-from musterd.core.config import Config, LimitsConfig
+from musterd.core.config import Config, EventsConfig, LimitsConfig
 from musterd.core.errors import (
     AccessDenied,
     Failed,
@@ -323,6 +323,37 @@ async def test_restart_takes_up_who_lives_and_ends_who_is_gone() -> None:
     await again.manager.load()
     assert [s.id for s in again.manager.registry.current()] == [one.id]
     assert [(s.id, s.ended_reason) for s in again.manager.registry.past()] == [(two.id, "gone-while-away")]
+
+
+@pytest.mark.parametrize(
+    ("boot", "ending", "reason"),
+    [
+        (BOOT, "", "gone-while-away"),
+        ("another", "", "reboot"),
+        ("another", "terminated", "terminated"),
+        ("another", "reaped", "reaped"),
+    ],
+)
+async def test_what_ended_while_nobody_looked_is_told_by_what_is_known(
+    boot: str, ending: str, reason: str
+) -> None:
+    bench = started()
+    gone = session(leader=replace(LEADER, boot_id=boot), ending=ending)
+    bench.store.files[gone.id] = gone
+    await bench.manager.load()
+    assert [past.ended_reason for past in bench.manager.registry.past()] == [reason]
+
+
+async def test_how_long_ended_sessions_are_remembered_follows_the_configuration() -> None:
+    bench = started(1)
+    session = await bench.manager.register(ALICE, Spec(pid=1))
+    bench.manager.end(session, "exited")
+    bench.clock.time += 2 * MINUTE
+    await bench.manager.flush()
+    assert session.id in bench.store.files
+    bench.manager.config = Config(events=EventsConfig(keep=60))
+    await bench.manager.flush()
+    assert session.id not in bench.store.files
 
 
 async def test_quarantined_file_is_told_of() -> None:

@@ -88,6 +88,7 @@ class Session:
     terminal: str = ""  # tmux:SOCKET:PANE or a tty
     command: tuple[str, ...] = ()
     resume_command: tuple[str, ...] = ()
+    environ: tuple[str, ...] = ()  # NAME=VALUE, of where it finds programs and its files; never a secret
     title: str = ""
     labels: tuple[str, ...] = ()
     version: str = ""  # of the agent program

@@ -49,7 +49,7 @@ def parse_session(text: str) -> Session:
     table = _versioned(text, SESSION_VERSION, "session")
     leader = table.pop("leader", None)
     table["resumes"] = _numbers(table.get("resumes", []), "resumes")
-    for name in ("command", "resume_command", "labels"):
+    for name in ("command", "resume_command", "environ", "labels"):
         table[name] = _texts(table.get(name, []), name)
     table["agent"] = Agent(str(table.get("agent")))
     table["state"] = State(str(table.get("state")))

@@ -163,7 +163,7 @@ VERBS = (
         _named_ids,
     )),
     Verb("resume", "resume", "bring ended sessions back, where they were", (
-        _flag("--all", help_="all that were reaped, one after another"),
+        _flag("--all", help_="all that ended without your will, one after another"),
         _ended_ids,
     )),
     Verb("run", "launch", "start an agent in a scope of its own, and put it on the roll", (

@@ -11,7 +11,9 @@ from .failure import CtlError, Exit, Misused
 from .text import printable
 
 RESUME_TIMEOUT = 60.0  # seconds; the slowest agent needs ten on a busy machine
-REAPED = "reaped"
+
+# Ends that no user wanted. What its user left, released or terminated stays ended.
+UNWANTED = frozenset(("reaped", "reboot", "gone-while-away"))
 
 
 async def run(client: Client, args: Namespace) -> int:
@@ -20,7 +22,7 @@ async def run(client: Client, args: Namespace) -> int:
     if not args.ids and not args.all:
         await _show(client, args)
         return Exit.DONE
-    meant = await _reaped(client) if args.all else [await _named(client, text) for text in args.ids]
+    meant = await _unwanted_ends(client) if args.all else [await _named(client, text) for text in args.ids]
     here = [] if "host" in args else [session for session in meant if _is_here(session)]
     status = await _resume(client, [session for session in meant if session not in here], args)
     if here:
@@ -65,8 +67,14 @@ async def _ended(client: Client) -> list[Properties]:
     return [s for s in await sessions.everything(client, ended=True) if s["State"] == "ended"]
 
 
-async def _reaped(client: Client) -> list[Properties]:
-    return [s for s in await _ended(client) if s["EndedReason"] == REAPED and s["Resumable"]]
+async def _unwanted_ends(client: Client) -> list[Properties]:
+    """The latest session of each conversation, if that ended so, and none goes on with it."""
+    everything = await sessions.everything(client, ended=True)
+    latest: dict[object, Properties] = {}
+    for session in sorted(everything, key=lambda s: (s["State"] != "ended", s["EndedUSec"])):
+        conversation = session["UID"], session["Agent"], session["AgentSessionId"] or session["Id"]
+        latest[conversation] = session
+    return [s for s in latest.values() if s["EndedReason"] in UNWANTED and s["Resumable"]]
 
 
 async def _show(client: Client, args: Namespace) -> None:

@@ -17,6 +17,7 @@ from musterd.host.terminal import Terminals
 from musterd.host.workers import Workers
 from musterd.ports import Leader
 from musterd.warden.follower import resolve
+from musterd.warden.origin import environ_of
 from musterd.warden.recognise import SESSION_MARK, Found, Recogniser
 
 logger = logging.getLogger(__name__)
@@ -102,6 +103,7 @@ class Leaders:
                 version=await self._visit(facts.pid, lambda: self._recogniser.version(adapter, facts)),
                 terminal=await self._terminals.locate(facts, ancestors),
                 agent_session_id=open_session(adapter, facts.pid),
+                environ=environ_of(found.launcher.pid if found.launcher else facts.pid),
                 mark=self._mark_of(facts, table),
             )
             transcript = await self._visit(facts.pid, lambda: self._transcript_of(leader, adapter))

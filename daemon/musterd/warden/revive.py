@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from musterd.agents import image
 from musterd.agents.base import ProcessFacts
@@ -16,19 +16,11 @@ from musterd.host.panes import Panes, Place, default_socket
 from musterd.host.process import boot_id, read_environ, read_facts, read_stat
 from musterd.host.terminal import parse_terminal, tmux_terminal
 from musterd.host.tmux import Unanswered
+from musterd.warden.origin import STATE, Origin, remembered
 from musterd.warden.prompt import offer, waiting_shell
 from musterd.warden.recognise import SESSION_MARK
 
 logger = logging.getLogger(__name__)
-
-# Where an agent finds its settings and conversations. Never what lets it in somewhere: keys come from the
-# place in which it is started.
-STATE = (
-    "HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME",
-    "CLAUDE_CONFIG_DIR", "CODEX_HOME", "OPENCODE_CONFIG", "OPENCODE_CONFIG_DIR",
-    "PI_CODING_AGENT_DIR", "PI_CODING_AGENT_SESSION_DIR", "PI_PACKAGE_DIR",
-)  # fmt: skip
-REMEMBERED = frozenset((*STATE, "PATH", "_"))  # `_` is the path by which a shell started it
 
 ORIGINS_LIMIT = 2_000  # sessions of which we remember how their leader was started
 
@@ -40,23 +32,8 @@ NEW_SESSION = "musterd"  # name of the tmux session that is made where there is 
 _INTERPRETERS = ("node", "nodejs", "bun", "deno", "python")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """How a leader (or its launcher) was started."""
-
-    command: tuple[str, ...] = ()
-    executable: str = ""
-    environ: Mapping[str, str] = field(default_factory=dict)  # `REMEMBERED`
-
-    @classmethod
-    def of(cls, facts: ProcessFacts) -> "Origin":
-        environ = read_environ(facts.pid, REMEMBERED)
-        intact = {name: value for name, value in environ.items() if "\ufffd" not in value}
-        return cls(facts.argv, facts.executable, intact)
-
-
 class Revivals:
-    """Remembers how leaders were started, in memory only, and starts them again; `sweep` finds those."""
+    """Remembers by which words leaders were started, and starts them again; `sweep` finds those."""
 
     def __init__(self, uid: int, sweep: Callable[[], Awaitable[None]]) -> None:
         self._uid = uid
@@ -67,7 +44,7 @@ class Revivals:
     def remember(self, session_id: SessionId, started: ProcessFacts) -> None:
         self.found(session_id)
         self._origins.pop(session_id, None)
-        self._origins[session_id] = Origin.of(started)
+        self._origins[session_id] = Origin(started.argv, started.executable)
         if len(self._origins) > ORIGINS_LIMIT:
             del self._origins[next(iter(self._origins))]
 
@@ -113,6 +90,10 @@ class Revival:
     plain: str
     uid: int
 
+    @property
+    def _environ(self) -> Mapping[str, str]:
+        return remembered(self.session)
+
     async def start(self) -> str:
         """The terminal in which it was started. Raises NotResumable, Failed."""
         self._check_directory()
@@ -134,7 +115,7 @@ class Revival:
             raise NotResumable(f"Its directory '{directory}' is gone.")
 
     async def _start_in(self, panes: Panes, place: Place | None) -> str:
-        path = self.origin.environ.get("PATH") or await panes.variable("PATH") or _own_path()
+        path = self._environ.get("PATH") or await panes.variable("PATH") or _own_path()
         if place and (place.is_dead or self._shows_notice(place)):
             await panes.respawn(place.pane, self.session.cwd, self._command(path))
             return place.pane
@@ -145,7 +126,7 @@ class Revival:
     async def _start_server(self, socket: str) -> str:
         if self.uid != os.geteuid():
             raise Failed(f"User {self.uid} has no terminal to start it in.")
-        path = self.origin.environ.get("PATH") or _own_path()
+        path = self._environ.get("PATH") or _own_path()
         try:
             pane = await Panes(socket, self.uid).start(NEW_SESSION, self.session.cwd, self._command(path))
         except (Unanswered, OSError) as exc:
@@ -183,14 +164,14 @@ class Revival:
 
     def _command(self, path: str) -> list[str]:
         """The whole of it, for tmux to execute."""
-        environ = {name: value for name, value in self.origin.environ.items() if name in STATE}
+        environ = {name: value for name, value in self._environ.items() if name in STATE}
         return self._marked({**environ, "PATH": path}, self._program(path))
 
     def _line(self, shell: ProcessFacts, path: str) -> str:
         """What to type into a shell, which has most of the environment; "" if it is not fit to be typed."""
-        there, remembered = read_environ(shell.pid, STATE), self.origin.environ
-        differing = {name for name in STATE if remembered.get(name, there.get(name)) != there.get(name)}
-        words = self._marked({name: remembered[name] for name in sorted(differing)}, self._program(path))
+        there, wanted = read_environ(shell.pid, STATE), self._environ
+        differing = {name for name in STATE if wanted.get(name, there.get(name)) != there.get(name)}
+        words = self._marked({name: wanted[name] for name in sorted(differing)}, self._program(path))
         go = ["cd", self.session.cwd] if shell.cwd != self.session.cwd else []
         if not all(map(_is_typeable, [*go, *words])):
             return ""
@@ -213,7 +194,7 @@ class Revival:
     def _way(self) -> list[str]:
         session, origin = self.session, self.origin
         recorded = way_of_starting(session.command, session.executable, session.cwd)
-        shell_started = origin.environ.get("_", "")
+        shell_started = self._environ.get("_", "")
         is_it = image.name(shell_started) == self.plain and _is_program(shell_started)
         return way_of_starting(origin.command, origin.executable, session.cwd) or (
             [shell_started] if is_it else recorded
