@@ -4,15 +4,16 @@ here := $(dir $(abspath $(lastword $(MAKEFILE_LIST))))
 venv := $(here).venv
 python := $(venv)/bin/python
 stamp := $(venv)/.installed
-# What the throw-away machine is made of, which only root can boot; the last three are what the package depends on.
-machine := systemd-nspawn polkitd python3-psutil python3-sdnotify python3-tomli-w
+package := dh dh-python dpkg-buildpackage
+# The throw-away machine, which only root can boot, the package that is installed there, and what that depends on.
+machine := systemd-nspawn polkitd $(package) lintian python3-psutil python3-sdnotify python3-tomli-w
 
 DESTDIR ?=
 # Where systemd, the bus and polkit look for what a system service brings.
 PREFIX ?= /usr
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test test-real soak bench install lint format clean
+.PHONY: help venv run demo test test-real soak bench install deb lint format clean
 
 help:
 	@echo "make run        start musterd for yourself and show the agents on this machine"
@@ -21,6 +22,7 @@ help:
 	@echo "make test-real  fetch the real agents and run the tests with them"
 	@echo "make bench      print what things cost"
 	@echo "make install    install below DESTDIR/PREFIX, as a package would"
+	@echo "make deb        build a package for Debian 12 and 13"
 	@echo "make format     format the code"
 
 venv: $(stamp)
@@ -56,6 +58,10 @@ bench: $(stamp)
 install: $(stamp)
 	@$(here)packaging/install.py "$(DESTDIR)" "$(PREFIX)" \
 	    "$$($(python) -c 'import dbus_fast; print(dbus_fast.__path__[0].rpartition("/")[0])')"
+
+deb: $(stamp)
+	@$(here)packaging/prerequisites $(package)
+	@$(here)packaging/deb $(python)
 
 lint: $(stamp)
 	@cd $(here) && $(venv)/bin/ruff check && $(venv)/bin/ruff format --check && $(venv)/bin/mypy

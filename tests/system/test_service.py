@@ -1,19 +1,87 @@
-"""musterd as a system service, under a real systemd."""
+"""musterd as a system service: started, told, stopped by systemd and by the bus."""
 
-from helpers.machine import Machine
+from helpers.machine import NAME, ROOT, Machine
+
+UNIT = "musterd.service"
+
+
+def state(machine: Machine) -> str:
+    return machine.unit(UNIT, "ActiveState")["ActiveState"]
 
 
 def test_machine_is_whole(machine: Machine) -> None:
     assert machine.run("systemctl", "is-system-running").stdout == "running\n"
 
 
-def test_service_starts_as_its_own_user_and_says_how_it_fares(installed: Machine) -> None:
-    installed.run("systemctl", "start", "musterd.service")
-    unit = installed.unit("musterd.service", "ActiveState", "StatusText", "NotifyAccess", "MainPID")
-    assert unit["ActiveState"] == "active"
-    assert unit["StatusText"].startswith("0 sessions, 0 busy; pressure ")
-    status = installed.shell(f"cat /proc/{unit['MainPID']}/status")
+def test_it_runs_as_its_own_user_without_capabilities(musterd: Machine) -> None:
+    status = musterd.shell(f"cat /proc/$(systemctl show --value --property=MainPID {UNIT})/status")
     uids = next(line.split()[1:] for line in status.splitlines() if line.startswith("Uid:"))
-    user = installed.shell("id -u musterd").strip()
-    assert uids == [user] * 4
+    assert uids == [musterd.shell("id -u musterd").strip()] * 4
     assert "CapEff:\t0000000000000000\n" in status
+
+
+def test_status_has_a_living_line(musterd: Machine) -> None:
+    assert 'Status: "0 sessions, 0 busy; pressure ' in musterd.run("systemctl", "status", UNIT).stdout
+
+
+def test_reload_takes_a_new_configuration(musterd: Machine) -> None:
+    before = musterd.get("Reaper.BudgetPerHour")
+    musterd.write("/etc/musterd/musterd.toml.d/test.toml", "[reaper]\nbudget-per-hour = 3\n")
+    try:
+        musterd.run("systemctl", "reload", UNIT)
+        assert (before, musterd.get("Reaper.BudgetPerHour")) == (6, 3)
+    finally:
+        musterd.run("rm", "-r", "/etc/musterd/musterd.toml.d")
+
+
+def test_reload_keeps_the_old_configuration_when_the_new_is_wrong(musterd: Machine) -> None:
+    musterd.write("/etc/musterd/musterd.toml.d/test.toml", "[reaper]\nbudget-per-hour = 3\ngrace = 'soon'\n")
+    try:
+        musterd.run("systemctl", "reload", UNIT)
+        assert musterd.get("Reaper.BudgetPerHour") == 6
+        assert state(musterd) == "active"
+        assert "Keeping the old configuration" in musterd.journal(UNIT)
+    finally:
+        musterd.run("rm", "-r", "/etc/musterd/musterd.toml.d")
+
+
+def test_stop_is_clean(musterd: Machine) -> None:
+    musterd.run("systemctl", "stop", UNIT)
+    unit = musterd.unit(UNIT, "ActiveState", "Result", "ExecMainStatus")
+    assert unit == {"ActiveState": "inactive", "Result": "success", "ExecMainStatus": "0"}
+    assert musterd.busctl("status", NAME).status != 0
+
+
+def test_restart_keeps_the_roll(musterd: Machine) -> None:
+    session_id = register_remote(musterd)
+    musterd.run("systemctl", "restart", UNIT)
+    assert [row[0] for row in musterd.call("ListSessions")[0]] == [session_id]
+
+
+def test_a_call_on_the_bus_starts_it(musterd: Machine) -> None:
+    musterd.run("systemctl", "stop", UNIT)
+    assert musterd.call("ListSessions") == [[]]
+    assert state(musterd) == "active"
+
+
+def test_it_starts_with_the_machine(musterd: Machine) -> None:
+    assert musterd.run("systemctl", "is-enabled", UNIT).stdout == "enabled\n"
+    session_id = register_remote(musterd)
+    musterd.reboot()
+    assert state(musterd) == "active"
+    assert [row[0] for row in musterd.call("ListSessions")[0]] == [session_id]
+
+
+def test_what_the_bus_tells_is_what_is_written(musterd: Machine) -> None:
+    assert f"{NAME}.Manager" in musterd.run("busctl", "introspect", NAME, ROOT).stdout
+
+
+def test_doctor_finds_what_is_installed(musterd: Machine) -> None:
+    assert "✓ configuration: no mistakes\n" in musterd.run("musterctl", "doctor").stdout
+
+
+def register_remote(machine: Machine) -> str:
+    """A session whose leader no machine here can see -> its id."""
+    spec = ["agent", "s", "other", "host", "s", "far"]
+    session_id, _ = machine.call("RegisterSession", "a{sv}", 2, *spec)
+    return str(session_id)

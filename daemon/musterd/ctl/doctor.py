@@ -2,7 +2,6 @@
 
 import asyncio
 import shutil
-import sys
 from argparse import Namespace
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from functools import partial
 from musterd import __version__
 
 from . import sessions
+from .again import program
 from .client import MANAGER, REAPER, Client, Properties, Where, connect, gather
 from .failure import CtlError, Exit
 from .style import Style, paint
@@ -154,8 +154,7 @@ async def _config(where: Where) -> Finding:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT):
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                *("-m", "musterd", *scope, "--check-config"),
+                *program("musterd.main", *scope, "--check-config"),
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
             )

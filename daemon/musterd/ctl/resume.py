@@ -6,6 +6,7 @@ import time
 from argparse import Namespace
 
 from . import roll, sessions, table
+from .again import program
 from .client import SESSION, Client, Properties
 from .failure import CtlError, Exit, Misused
 from .text import printable
@@ -109,7 +110,7 @@ def _go_on_apart(args: Namespace, session_ids: list[str]) -> None:
     """Let the shell have its terminal, and go on behind it; only what goes wrong is shown."""
     from .main import where_of
 
-    command = [sys.executable, "-m", "musterd.ctl", "resume", *session_ids]
+    command = program("musterd.ctl.main", "resume", *session_ids)
     environ = {**os.environ, "MUSTERD_BUS": where_of(args).address}
     quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1)]
     os.posix_spawn(sys.executable, command, environ, file_actions=quiet, setsid=True)
