@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
-from musterd.core.case import Case, Explanation, Mode, World
+from musterd.core.case import Case, Explanation, Mode, Verdict, World
 from musterd.core.errors import Failed, NoSuchSession
 from musterd.core.evidence import Observation, Usage
 from musterd.core.reaper import explain
@@ -11,6 +12,7 @@ from musterd.core.session import Session, SessionId
 from musterd.core.units import USEC_PER_SEC
 from musterd.manager import Manager
 from musterd.ports import Record
+from musterd.worktrees import Worktrees
 
 HOUR = 3600 * USEC_PER_SEC
 
@@ -26,6 +28,7 @@ class Judge:
         self._verdicts: dict[SessionId, Explanation] = {}
         self._usages: dict[SessionId, Usage] = {}
         self._refused: dict[SessionId, int] = {}
+        self._worktrees = Worktrees(manager)
         self.last_evaluation = 0
 
     @property
@@ -54,25 +57,47 @@ class Judge:
 
     async def explain(self, session: Session) -> tuple[Explanation, int]:
         """The verdict on one session, from a look made now, and the time of that."""
-        judged = await self.evaluate([session])
+        judged = await self.evaluate([session], closely=True)
         if not judged:
             raise NoSuchSession(f"Session '{session.id}' could not be looked at.")
         (case, explanation), *_ = judged
         return explanation, case.now
 
-    async def evaluate(self, sessions: Sequence[Session]) -> list[tuple[Case, Explanation]]:
-        """One look at all of them, and a verdict on each that is still there afterwards."""
+    async def evaluate(
+        self, sessions: Sequence[Session], *, closely: bool = False
+    ) -> list[tuple[Case, Explanation]]:
+        """One look at all of them, and a verdict on each that is still there afterwards.
+
+        Their directories are looked at last, where nothing else keeps them and it makes a difference; or,
+        `closely`, is to be noted.
+        """
         looks = await self._look(sessions)
+        known = [s.id for s in sessions if s.id in looks and self._is_current(s.id)]
+        earlier = {session_id: self._earlier(session_id, looks[session_id]) for session_id in known}
+        judged = self._judge(looks, earlier)
+        if asked := [
+            case.session for case, verdict in judged if _wants_worktree(case, verdict, closely=closely)
+        ]:
+            for session_id, state in (await self._worktrees.of(asked, anew=closely)).items():
+                looks[session_id] = replace(looks[session_id], worktree=state)
+            judged = self._judge(looks, earlier)
+        self._remember(judged, self._ports.clock.now())
+        return judged
+
+    def _judge(
+        self,
+        looks: Mapping[SessionId, Observation],
+        earlier: Mapping[SessionId, Observation | None],
+    ) -> list[tuple[Case, Explanation]]:
+        """As things are now."""
         now = self._ports.clock.now()
         world = self.world(now)
         judged = []
-        for session in sessions:
-            current = self._manager.registry.find(session.id)
-            if current is None or not current.is_current or current.id not in looks:
-                continue
-            case = self._case(current, looks[current.id], now)
-            judged.append((case, explain(case, world)))
-        self._remember(judged, now)
+        for session_id, before in earlier.items():
+            session = self._manager.registry.find(session_id)
+            if session is not None and session.is_current:
+                case = self._case(session, looks[session_id], before, now)
+                judged.append((case, explain(case, world)))
         return judged
 
     async def _look(self, sessions: Iterable[Session]) -> dict[SessionId, Observation]:
@@ -95,13 +120,13 @@ class Judge:
         self._manager.set_trouble(f"warden-{uid}", "")
         return looks
 
-    def _case(self, session: Session, look: Observation, now: int) -> Case:
+    def _case(self, session: Session, look: Observation, earlier: Observation | None, now: int) -> Case:
         manager = self._manager
         twins = manager.registry.by_agent_session(session.agent, session.agent_session_id, session.uid)
         return Case(
             session=session,
             look=look,
-            earlier=self._earlier(session.id, look),
+            earlier=earlier,
             inhibitors=list(manager.inhibitors),
             refused=self._refused.get(session.id, 0),
             twins=[twin.id for twin in twins if twin.id != session.id],
@@ -161,6 +186,12 @@ class Judge:
             return
         if session.id in usages and self._is_current(session.id):
             self._usages[session.id] = usages[session.id]
+
+
+def _wants_worktree(case: Case, explanation: Explanation, *, closely: bool) -> bool:
+    if case.config.worktree_policy == "keep":
+        return explanation.kept_by == "worktree"
+    return closely and explanation.verdict is not Verdict.KEEP
 
 
 def _verdict_record(case: Case, explanation: Explanation) -> Record:

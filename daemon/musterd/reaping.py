@@ -184,7 +184,7 @@ class Reaper:
         session = self._manager.registry.find(session_id)
         if session is None or not session.is_current:
             return None
-        return next(iter(await self._judge.evaluate([session])), None)
+        return next(iter(await self._judge.evaluate([session], closely=True)), None)
 
     def _cancel(self, session: Session, final: tuple[Case, Explanation] | None) -> None:
         gate, reason = (final[1].kept_by, final[1].reason) if final else ("identity", "it ended by itself")

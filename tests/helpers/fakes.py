@@ -75,6 +75,8 @@ class FakeWarden:
         self.ending = Ending(is_ended=True, how="SIGTERM", freed=200)
         self.left: list[Leftover] = []
         self.unfinished: dict[SessionId, Work] = {}
+        self.unasked: Exception | None = None  # what asking for work meets
+        self.before_work: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
         self.before_end: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
     def start(self, *pids: int) -> None:
@@ -120,9 +122,9 @@ class FakeWarden:
 
     async def work(self, session: Session, check_command: Sequence[str], seconds: float) -> Work:
         self.told.append(" ".join(["work", session.id, *check_command]))
-        await asyncio.sleep(0)
-        if self.failure:
-            raise self.failure
+        await self.before_work()
+        if failure := self.failure or self.unasked:
+            raise failure
         return self.unfinished.get(session.id, Work())
 
     def forget(self, process: PidRef) -> None:

@@ -12,7 +12,7 @@ from helpers.wait import until
 from musterd.core.case import Mode, Verdict
 from musterd.core.config import Config, PressureConfig, ReaperConfig
 from musterd.core.errors import Failed, InvalidArgs, NotAuthorized
-from musterd.core.evidence import Identity, Observation, Transcript
+from musterd.core.evidence import Identity, Observation, Transcript, Work
 from musterd.core.session import Agent, Session
 from musterd.core.spec import Spec
 
@@ -150,3 +150,107 @@ async def test_verdict_is_written_when_it_changes_not_at_each_look() -> None:
         bench.clock.time += MINUTE // 100
         await bench.judge.evaluate(sessions)
     assert bench.log.kinds().count("verdict") == 2
+
+
+# Uncommitted work
+
+KEEPING = replace(EAGER, reaper=replace(EAGER.reaper, worktree_policy="keep"))
+DIRTY, CLEAN, HIDDEN = Work(uncommitted=3), Work(uncommitted=0), Work(unknown=("git hangs",))
+
+
+async def ripe(count: int = 1, config: Config = KEEPING) -> tuple[Bench, list[Session]]:
+    """Sessions that nothing but their directory keeps, after a first look."""
+    bench, sessions = await idle_sessions(count, config)
+    bench.gauge.press(50)
+    bench.manager.pressure = bench.manager.pressure.next(await bench.gauge.queue.get(), EAGER.pressure)
+    await bench.judge.evaluate(sessions)
+    assert asked(bench) == []
+    return bench, sessions
+
+
+def asked(bench: Bench) -> list[str]:
+    return [told.removeprefix("work ") for told in bench.alice.told if told.startswith("work ")]
+
+
+@pytest.mark.parametrize(
+    ("work", "verdict", "reason"),
+    [
+        (DIRTY, (Verdict.KEEP, "worktree"), "3 uncommitted files"),
+        (Work(uncommitted=1), (Verdict.KEEP, "worktree"), "1 uncommitted file"),
+        (HIDDEN, (Verdict.KEEP, "worktree"), "git hangs"),
+        (CLEAN, (Verdict.REAP, ""), "every gate passes"),
+        (Work(), (Verdict.REAP, ""), "every gate passes"),
+    ],
+)
+async def test_uncommitted_work_keeps_by_policy(work: Work, verdict: object, reason: str) -> None:
+    bench, (session,) = await ripe()
+    bench.alice.unfinished[session.id] = work
+    explanation, _ = await bench.judge.explain(session)
+    assert ((explanation.verdict, explanation.kept_by), explanation.reason) == (verdict, reason)
+
+
+@pytest.mark.parametrize(
+    ("work", "note"),
+    [
+        (DIRTY, "3 uncommitted files, by policy not a gate"),
+        (HIDDEN, "not a gate by policy; git hangs"),
+        (CLEAN, "no uncommitted work"),
+    ],
+)
+async def test_uncommitted_work_is_noted_for_one_that_is_looked_at_alone(work: Work, note: str) -> None:
+    bench, (session,) = await ripe(config=EAGER)
+    bench.alice.unfinished[session.id] = work
+    explanation, _ = await bench.judge.explain(session)
+    assert explanation.verdict is Verdict.REAP
+    assert [gate.finding.evidence for gate in explanation.gates if gate.name == "worktree"] == [note]
+
+
+async def test_directories_are_looked_at_only_where_they_decide() -> None:
+    bench, sessions = await ripe(3)
+    bench.manager.registry.put(replace(sessions[0], protected=True))
+    await bench.judge.evaluate([bench.manager.registry.get(s.id) for s in sessions])
+    assert sorted(asked(bench)) == sorted(s.id for s in sessions[1:])
+    bench, sessions = await ripe(3, EAGER)
+    await bench.judge.evaluate(sessions)
+    assert asked(bench) == []
+
+
+async def test_uncommitted_work_is_not_looked_for_in_each_round_and_always_before_an_end() -> None:
+    bench, sessions = await ripe(2)
+    bench.alice.unfinished = {sessions[0].id: DIRTY, sessions[1].id: CLEAN}
+    for _ in range(2):
+        await bench.judge.evaluate(sessions)
+    assert sorted(asked(bench)) == sorted([sessions[0].id, sessions[1].id, sessions[1].id])
+    bench.alice.unfinished = {}
+    assert (await bench.judge.explain(sessions[0]))[0].verdict is Verdict.REAP
+    bench.clock.time += 6 * MINUTE
+    await bench.judge.evaluate(sessions)
+    assert asked(bench).count(sessions[0].id) == 3
+
+
+async def test_sessions_of_one_directory_ask_once() -> None:
+    bench, sessions = await ripe(3)
+    for session in sessions:
+        bench.manager.registry.put(replace(bench.manager.registry.get(session.id), cwd="/work/same"))
+    bench.alice.unfinished[sessions[0].id] = DIRTY
+    judged = await bench.judge.evaluate([bench.manager.registry.get(s.id) for s in sessions])
+    assert [explanation.kept_by for _, explanation in judged] == ["worktree"] * 3
+    assert asked(bench) == [sessions[0].id]
+
+
+async def test_a_directory_that_cannot_be_asked_about_keeps_its_sessions() -> None:
+    bench, (session,) = await ripe()
+    bench.alice.unasked = Failed("no such warden")
+    explanation, _ = await bench.judge.explain(session)
+    assert explanation.kept_by == "worktree"
+    assert explanation.reason == "its directory cannot be looked at: no such warden"
+
+
+async def test_what_begins_while_the_directory_is_looked_at_keeps() -> None:
+    bench, (session,) = await ripe()
+
+    async def begin() -> None:
+        await bench.manager.report_event(ALICE, Agent.CODEX, "turn-start", {"id": "t1"})
+
+    bench.alice.before_work = begin
+    assert (await bench.judge.explain(session))[0].kept_by == "turn"

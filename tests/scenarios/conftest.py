@@ -29,11 +29,18 @@ def watchful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield made
 
 
+@pytest.fixture(scope="package")
+def tidy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """It keeps uncommitted work."""
+    with stage(tmp_path_factory.mktemp("tidy"), 'worktree-policy = "keep"') as made:
+        yield made
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """The stage outlives a scenario; its agents, and all that they started, do not."""
     yield
-    for name in ("on_stage", "strict", "watchful"):
+    for name in ("on_stage", "strict", "watchful", "tidy"):
         if name in request.fixturenames:
             request.getfixturevalue(name).clear()
 

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from helpers.programs import until
+from helpers.repository import Repository
 
 from .stage import PATIENCE, Stage, kill
 
@@ -198,3 +199,23 @@ def test_crash_of_another_one(on_stage: Stage) -> None:
         PATIENCE,
     )
     idle.becomes_eligible()
+
+
+def test_work_that_was_committed(tidy: Stage) -> None:
+    agent = tidy.agent("committed")
+    repository = Repository(agent.project)
+    repository.write("new", "")
+    agent.turn().is_kept_by("worktree")
+    repository.commit()
+    agent.becomes_eligible()
+
+
+def test_uncommitted_work_that_is_only_noted(on_stage: Stage) -> None:
+    agent = on_stage.agent("noted")
+    Repository(agent.project).write("new", "")
+    agent.turn().becomes_eligible()
+    assert agent.explain()[2]["worktree"] == ("pass", "1 uncommitted file, by policy not a gate")
+
+
+def test_directory_in_no_repository(tidy: Stage) -> None:
+    tidy.agent("plain").turn().becomes_eligible()

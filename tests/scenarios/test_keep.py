@@ -11,6 +11,7 @@ import pytest
 
 from helpers.processes import sleepers
 from helpers.programs import until
+from helpers.repository import Repository
 
 from .stage import PATIENCE, Stage
 
@@ -277,3 +278,16 @@ def test_attached_and_typing(watchful: Stage) -> None:
     watchful.tmux.run("select-window", "-t", agent.pane)
     os.write(client, b"\n")
     agent.is_kept_by("present")
+
+
+def test_uncommitted_work_where_it_keeps(tidy: Stage) -> None:
+    agent = tidy.agent("uncommitted")
+    Repository(agent.project).write("new", "")
+    agent.turn().is_kept_by("worktree")
+    assert agent.explain()[2]["worktree"] == ("keep", "1 uncommitted file")
+
+
+def test_uncommitted_work_that_git_will_not_tell_of(tidy: Stage) -> None:
+    agent = tidy.agent("refused")
+    Repository(agent.project).git("config", "core.repositoryformatversion", "9")
+    agent.turn().is_kept_by("worktree")

@@ -317,10 +317,18 @@ def resumable(case: Case) -> Finding:
 def worktree(case: Case) -> Finding:
     state = case.look.worktree
     if case.config.worktree_policy == "note":
-        return _pass(state if isinstance(state, str) and state else "not a gate by policy")
+        return _pass(_noted(state))
     if state is None or isinstance(state, Unknown):
-        return _unknown(state.why if state else "its directory was not looked at")
-    return _keep(state) if state else _pass("no uncommitted work")
+        return _unknown(state.why if state else "its directory is looked at when nothing else keeps it")
+    return _keep(state, case.look.at) if state else _pass("no uncommitted work", case.look.at)
+
+
+def _noted(state: str | Unknown | None) -> str:
+    if isinstance(state, Unknown):
+        return f"not a gate by policy; {state.why}"
+    if state is None:
+        return "not a gate by policy"
+    return f"{state}, by policy not a gate" if state else "no uncommitted work"
 
 
 # Gates about the machine
