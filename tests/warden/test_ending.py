@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from musterd.host.process import HeldProcess, read_facts, read_stat
 from musterd.host.table import Table
 from musterd.warden import ending as ways
 from musterd.warden.local import LocalWarden
-from musterd.warden.notice import is_composer_empty
+from musterd.warden.notice import is_all_of_draft, is_composer_empty
 
 OURS = f"ending-{os.getpid()}"
 MARK = f"MUSTERD_SESSION={OURS}"
@@ -464,6 +464,56 @@ async def test_a_draft_at_the_prompt_is_left_alone(tmp_path: Path) -> None:
 )
 def test_only_into_an_empty_composer_that_is_seen_may_be_typed(shown: str, is_empty: bool) -> None:
     assert is_composer_empty(Codex(), shown) is is_empty
+
+
+@pytest.mark.parametrize(
+    ("shown", "is_ours"),
+    [
+        ("\u203a /quit", True),
+        ("\u203a Ask Codex to do anything\n/quit", True),
+        ("\u203a explain /quit", False),
+        ("\u203a /quit now", False),
+        ("how do I leave? /quit\n\n\u203a Ask Codex to do anything", False),
+        ("how do I leave? /quit\n\n\u203a a draft", False),
+        ("$ echo /quit", False),
+        ("", False),
+    ],
+)
+def test_only_our_own_word_is_erased(shown: str, is_ours: bool) -> None:
+    assert is_all_of_draft(Codex(), shown, "/quit") is is_ours
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_an_interrupted_end_leaves_no_draft(tmp_path: Path, is_cancelled: bool) -> None:
+    """Stopped between the word and its Enter, in good order or by a crash."""
+    home = tmp_path / "codex"
+    command = install_codex(tmp_path / "agent")
+    warden = LocalWarden(os.getuid(), [Codex()], HostClock(), str(tmp_path), interval=None)
+    try:
+        with TmuxServer(tmp_path) as server:
+            pane = server.pane("env", f"CODEX_HOME={home}", *command)
+            until(lambda: "Ask Codex" in screen(server, pane), "it runs")
+            leader = await warden.leader(int(server.about(pane, "pane_pid")), Agent.CODEX)
+            session = session_of(leader, OURS)
+            if is_cancelled:
+                await warden.watch(session)
+                end = asyncio.ensure_future(warden.end(session, None))
+                await _until(lambda: "/quit" in screen(server, pane), "it is typed")
+                end.cancel()
+                await asyncio.wait([end])
+            else:
+                server.run("send-keys", "-t", pane, "-l", "/quit")
+                until(lambda: "/quit" in screen(server, pane), "it is typed")
+                await warden.watch(replace(session, ending="reaped"))
+            until(lambda: "/quit" not in screen(server, pane), "it is erased")
+            assert is_alive(leader.process.pid)
+    finally:
+        await warden.close()
+
+
+async def _until(look: Callable[[], bool], what: str) -> None:
+    """As `until`, while the loop turns."""
+    await asyncio.to_thread(until, look, what)
 
 
 @pytest.mark.parametrize("is_draft", [False, True])

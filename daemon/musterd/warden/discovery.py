@@ -17,7 +17,9 @@ logger = logging.getLogger(__name__)
 DELAYS = (0.3, 1.5)  # seconds
 
 # A program that opens these files all the time must not keep us looking: this share of the time at the most.
+# What was saved up before is not counted: many agents that start at once are worth more than one look.
 LARGEST_SHARE = 0.05
+SAVED_UP = 2.0  # seconds of looking
 
 
 class Discovery:
@@ -31,7 +33,8 @@ class Discovery:
         self._interval = interval  # seconds after which to look even so: not every agent opens a known file
         self._due: dict[float, asyncio.TimerHandle] = {}
         self._wanted = asyncio.Event()
-        self._cost = 0.0  # seconds that the last sweep took
+        self._debt = 0.0  # seconds that were spent on sweeps, less what time has paid back
+        self._paid_at = time.monotonic()
         self._subscriptions: list[Subscription] = []
         for path in sorted(set(paths)):
             self._listen(path)
@@ -64,14 +67,21 @@ class Discovery:
 
     def _opened(self) -> None:
         loop = asyncio.get_running_loop()
+        rest = (self._spend(0.0) - SAVED_UP) / LARGEST_SHARE
         for delay in DELAYS:
             if delay not in self._due:
-                pause = max(delay, self._cost / LARGEST_SHARE)
+                pause = max(delay, rest)
                 self._due[delay] = loop.call_later(pause, self._fire, delay)
 
     def _fire(self, delay: float) -> None:
         del self._due[delay]
         self._wanted.set()
+
+    def _spend(self, seconds: float) -> float:
+        """What is owed after that."""
+        before, self._paid_at = self._paid_at, time.monotonic()
+        self._debt = max(self._debt - (self._paid_at - before) * LARGEST_SHARE, 0.0) + seconds
+        return self._debt
 
     async def _run(self) -> None:
         while True:
@@ -82,7 +92,7 @@ class Discovery:
                 logger.warning("%s, ignoring", str(exc).rstrip("."))
             except Exception:
                 logger.exception("Cannot look for new agents, ignoring")
-            self._cost = time.monotonic() - began
+            self._spend(time.monotonic() - began)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wanted.wait(), until_tick(self._interval))
             self._wanted.clear()

@@ -148,6 +148,10 @@ class Ends:
         await all_gone([leader], TERM_PATIENCE)
         return signal.SIGTERM.name
 
+    async def take_back(self, follower: Follower) -> None:
+        """An end of it was interrupted: what was typed for it must not stay as its user's draft."""
+        await self._notices.erase_keys(follower, follower.adapter.quit_keys(follower.session))
+
     # What is left of those that ended
 
     async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:

@@ -117,6 +117,8 @@ class LocalWarden:
         self._followers[session.id] = follower
         self._announced.add(_key(follower.process))
         await self._read([follower])
+        if session.ending:
+            await self._ends.take_back(follower)
 
     def _follow(self, session: Session) -> Follower:
         if session.leader is None:

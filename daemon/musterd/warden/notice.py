@@ -116,6 +116,9 @@ class Notices:
         try:
             async with asyncio.timeout(TYPING_PATIENCE):
                 return await _type_keys(seat, follower, keys)
+        except asyncio.CancelledError:  # musterd stops
+            await self.erase_keys(follower, keys)
+            raise
         except (
             Unanswered,
             OSError,
@@ -123,6 +126,18 @@ class Notices:
         ) as exc:  # the last is one of the second: said for the reader
             logger.debug("Nothing is typed into pane '%s': %s", seat.place.pane, exc)
             return False
+
+    async def erase_keys(self, follower: Follower, keys: Sequence[str]) -> None:
+        """What was typed to end it, and not sent: as a draft it would keep the session for ever."""
+        known = parse_terminal(follower.session.terminal)
+        typed = "".join(key for key in keys if key != "Enter")
+        if known is None or not typed:
+            return
+        try:
+            async with asyncio.timeout(TYPING_PATIENCE):
+                await _erase(Panes(known[0], self._uid), known[1], follower, typed)
+        except (Unanswered, OSError) as exc:
+            logger.debug("Nothing is erased in pane '%s': %s", known[1], exc)
 
     # After
 
@@ -154,9 +169,29 @@ async def _type_keys(seat: Seat, follower: Follower, keys: Sequence[str]) -> boo
     return True
 
 
+async def _erase(panes: Panes, pane: str, follower: Follower, typed: str) -> None:
+    pid = follower.process.pid
+    place = await panes.place(pane)
+    if place is None or not place.takes_keys or place.tty != tty_path(read_stat(pid).tty):
+        return
+    screen = (await panes.screens([pane])).get(pane, "")
+    if foreground(pid) == os.getpgid(pid) and is_all_of_draft(follower.adapter, screen, typed):
+        await panes.run(["send-keys", "-N", str(len(typed)), "-t", pane, "BSpace"])
+
+
 async def _screen(seat: Seat) -> str:
     pane = seat.place.pane
     return (await seat.panes.screens([pane])).get(pane, "")
+
+
+def is_all_of_draft(adapter: Adapter, screen: str, typed: str) -> bool:
+    """Whether the composer has that text and nothing else: without it, it would be empty."""
+    lines = screen.splitlines()
+    ends = [number for number, line in enumerate(lines) if line.rstrip().endswith(typed)]
+    if not ends or is_composer_empty(adapter, screen):
+        return False
+    lines[ends[-1]] = lines[ends[-1]].rstrip().removesuffix(typed)
+    return is_composer_empty(adapter, "\n".join(lines))
 
 
 def is_composer_empty(adapter: Adapter, screen: str) -> bool:
