@@ -19,7 +19,7 @@ from musterd.core.units import USEC_PER_SEC
 from musterd.host import tmux
 from musterd.host.process import read_facts, read_stat
 from musterd.host.terminal import Terminals, parse_terminal, tmux_terminal
-from musterd.host.tmux import Server, Unanswered, parse_panes, split_screens
+from musterd.host.tmux import Pane, Server, Unanswered, parse_panes, split_screens
 from musterd.host.tty import GRANULARITY, last_input, tty_path
 
 UID = os.getuid()
@@ -188,6 +188,17 @@ async def test_a_process_is_in_the_pane_whose_tty_it_has(server: TmuxServer) -> 
     until(lambda: read_stat(pid).comm == "sleep", "it runs")
     terminal = await located(Terminals(UID), pid)
     assert terminal == f"tmux:{server.socket}:{pane}"
+
+
+async def test_a_tty_that_another_pane_had_a_moment_ago_leads_to_the_new_one(server: TmuxServer) -> None:
+    """The kernel gives out the lowest free number, which may be that of a pane that has just gone."""
+    pane = server.pane("exec sleep 60")
+    pid = int(server.about(pane, "pane_pid"))
+    until(lambda: read_stat(pid).comm == "sleep", "it runs")
+    terminals = Terminals(UID)
+    gone = Pane("%99", 99, server.about(pane, "pane_tty"), "", is_attached=False, is_seen=False, typed=0)
+    terminals._panes = {server.socket: (time.monotonic(), {gone.id: gone})}
+    assert await located(terminals, pid) == f"tmux:{server.socket}:{pane}"
 
 
 async def test_a_process_with_a_tty_of_its_own_is_in_the_pane_it_was_started_in(server: TmuxServer) -> None:

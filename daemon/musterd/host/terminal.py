@@ -61,6 +61,8 @@ class Terminals:
                 panes = await self._recent_panes(socket, is_enough=is_enough)
                 found = [pane for pane in panes.values() if device and pane.tty == device]
                 found += [pane for pane in panes.values() if pane.pid in ancestors]
+                if is_enough:  # a pane that is gone since may have had that tty: the kernel uses it again
+                    found = [pane for pane in found if pane.pid in ancestors]
                 if found:
                     return tmux_terminal(socket, found[0].id)
         except Unanswered:
