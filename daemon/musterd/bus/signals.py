@@ -65,6 +65,7 @@ class Subscription:
     match: Match
     listener: Listener
     sender: str = field(init=False, default="")  # the unique name; empty: nobody owns the name now
+    _owner_changes: int = field(init=False, default=0)  # that we were told of
 
     @property
     def rules(self) -> list[str]:
@@ -76,10 +77,13 @@ class Subscription:
         self.sender = ""  # on another bus the same name means another program
         for rule in self.rules:
             await bus("AddMatch", "s", rule)
-        if self._follows_owner:
-            self.sender = await _owner(bus, self.match.sender)
-        else:
+        if not self._follows_owner:
             self.sender = self.match.sender
+            return
+        told = self._owner_changes
+        owner = await _owner(bus, self.match.sender)
+        if told == self._owner_changes:  # else a change that came with the answer is newer
+            self.sender = owner
 
     def deliver(self, message: Message) -> None:
         if (
@@ -88,6 +92,7 @@ class Subscription:
             and owner_changes(self.match.sender).covers(message)
         ):
             self.sender = message.body[2]
+            self._owner_changes += 1
         if message.sender == self.sender and self.match.covers(message):
             signal = Signal(self.sender, message.path or "", message.member or "", tuple(message.body))
             self.listener(signal)
