@@ -72,7 +72,7 @@ async def test_each_session_ends_once_whoever_ends_it(
     )
     for pane in where.values():
         tmux.run("send-keys", "-t", pane, "think 0.2", "Enter")
-    until(lambda: len(idle(daemon, where)) == SESSIONS, "all are idle")
+    until(lambda: len(idle(daemon, where)) == SESSIONS, "all are idle", 20)
     ids = idle(daemon, where)
     leaders = {one: daemon.session(one)["Leader"] for one in ids.values()}
     daemon.call("Reaper.SetMode", "ss", "on", "a test")
