@@ -3,9 +3,10 @@
 _musterctl() {
     local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]}
     local verbs="list status explain top pressure events register release heartbeat hold protect unprotect
-        terminate resume run reaper doctor hook"
+        terminate resume run reaper hooks doctor hook"
     local common="--system --user --bus --host --json --no-legend --no-pager --help"
     local agents="claude-code codex gemini pi opencode aider other"
+    local hooked="claude-code codex gemini pi opencode"
     local word verb="" scope=() i options=""
 
     COMPREPLY=()
@@ -57,6 +58,11 @@ _musterctl() {
             case $prev in
                 reaper) COMPREPLY=($(compgen -W "mode history" -- "$cur")) ;;
                 mode) COMPREPLY=($(compgen -W "off dry-run on" -- "$cur")) ;;
+            esac ;;
+        hooks)
+            case $prev in
+                hooks) COMPREPLY=($(compgen -W "install uninstall status" -- "$cur")) ;;
+                *) COMPREPLY=($(compgen -W "$hooked" -- "$cur")) ;;
             esac ;;
         hook) [[ $prev != hook ]] || COMPREPLY=($(compgen -W "$agents" -- "$cur")) ;;
     esac

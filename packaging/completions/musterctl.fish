@@ -19,7 +19,7 @@ function __musterctl_verb
 end
 
 set -l agents claude-code codex gemini pi opencode aider other
-set -l verbs list status explain top pressure events register release heartbeat hold protect unprotect terminate resume run reaper doctor hook
+set -l verbs list status explain top pressure events register release heartbeat hold protect unprotect terminate resume run reaper hooks doctor hook
 
 complete -c musterctl -f
 complete -c musterctl -l system -d 'the daemon of the system bus'
@@ -48,6 +48,7 @@ complete -c musterctl -n "not __musterctl_verb $verbs" -a terminate -d 'end sess
 complete -c musterctl -n "not __musterctl_verb $verbs" -a resume -d 'bring ended sessions back'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a run -d 'start an agent in a scope of its own'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a reaper -d 'show what the reaper would do, or set its mode'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a hooks -d "musterd's hooks in the settings of agents"
 complete -c musterctl -n "not __musterctl_verb $verbs" -a doctor -d 'look for what is wrong'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a hook -d "report an agent's hook"
 
@@ -74,4 +75,6 @@ complete -c musterctl -n '__musterctl_verb register' -l on-host -x -d 'where it 
 complete -c musterctl -n '__musterctl_verb register run' -l label -x -d 'for scripts'
 complete -c musterctl -n '__musterctl_verb reaper; and not __musterctl_verb mode history' -a 'mode history'
 complete -c musterctl -n '__musterctl_verb reaper; and __musterctl_verb mode' -a 'off dry-run on'
+complete -c musterctl -n '__musterctl_verb hooks; and not __musterctl_verb install uninstall status' -a 'install uninstall status'
+complete -c musterctl -n '__musterctl_verb hooks; and __musterctl_verb install uninstall status' -a 'claude-code codex gemini pi opencode'
 complete -c musterctl -n '__musterctl_verb hook' -a "$agents"

@@ -28,7 +28,6 @@ from . import install
 
 HERE = Path(__file__).parent
 RECORD = HERE / "hooks" / "record.py"
-EXTENSIONS = HERE.parent.parent / "daemon/musterd/agents/extensions"
 
 Found = TypeVar("Found")
 
@@ -64,6 +63,11 @@ class Agent:
     ask: str = "please MOCK:sh=touch asked"
     node: bool = False  # wants the newer Node
 
+    @property
+    def name(self) -> str:
+        """As musterd calls it."""
+        return self.key.removesuffix("-old")
+
 
 @dataclass(frozen=True, slots=True)
 class Home:
@@ -72,15 +76,17 @@ class Home:
     path: Path
     project: Path
     url: str
-    report: tuple[str, str]  # the program that hooks call, and its first argument; the event is the second
+    records: Path | None  # where hooks are recorded; None: they are not this configuration's to write
 
-    def hook(self, event: str) -> str:
-        return shlex.join([*self.report, event])
-
-    def extension(self, name: str) -> str:
-        """musterd's own, for an agent that has no command hooks; or the recorder."""
-        recorded = self.report[0] == str(RECORD)
-        return ((HERE / "hooks" if recorded else EXTENSIONS) / name).read_text()
+    def hooks(self, events: tuple[str, ...], timeout: int) -> dict[str, object]:
+        """That record them; `timeout` in the agent's unit: seconds for codex, milliseconds for gemini."""
+        if not self.records:
+            return {}
+        report = shlex.join([str(RECORD), str(self.records)])
+        return {
+            event: [{"hooks": [{"type": "command", "command": f"{report} {event}", "timeout": timeout}]}]
+            for event in events
+        }
 
     def write(self, name: str, content: str | dict[str, object]) -> None:
         file = self.path / name
@@ -100,7 +106,8 @@ def configure_pi(home: Home) -> None:
     home.write(
         ".pi/agent/settings.json", {**chosen, "defaultProjectTrust": "always", "compaction": compaction}
     )
-    home.write(".pi/agent/extensions/hooks.ts", home.extension("pi.ts"))
+    if home.records:
+        home.write(".pi/agent/extensions/hooks.ts", (HERE / "hooks" / "pi.ts").read_text())
 
 
 CODEX_EVENTS = (
@@ -140,7 +147,7 @@ trust_level = "trusted"
 
 def configure_codex(home: Home) -> None:
     home.write(".codex/config.toml", CODEX_CONFIG.format(url=home.url, project=home.project))
-    home.write(".codex/hooks.json", {"hooks": command_hooks(home, CODEX_EVENTS, timeout=10)})
+    home.write(".codex/hooks.json", {"hooks": home.hooks(CODEX_EVENTS, timeout=10)})
 
 
 def configure_opencode(home: Home) -> None:
@@ -155,7 +162,8 @@ def configure_opencode(home: Home) -> None:
         "model": "mock/mock-model", "small_model": "mock/mock-model",
         "permission": {"bash": {"*": "allow", "touch *": "ask"}, "edit": "allow"},
     })  # fmt: skip
-    home.write(".config/opencode/plugins/hooks.js", home.extension("opencode.js"))
+    if home.records:
+        home.write(".config/opencode/plugins/hooks.js", (HERE / "hooks" / "opencode.js").read_text())
 
 
 GEMINI_EVENTS = (
@@ -171,16 +179,8 @@ def configure_gemini(home: Home) -> None:
         "general": {"enableAutoUpdate": False, "enableAutoUpdateNotification": False,
                     "sessionRetention": {"enabled": False}},
         "privacy": {"usageStatisticsEnabled": False}, "telemetry": {"enabled": False},
-        "hooks": command_hooks(home, GEMINI_EVENTS, timeout=5000),
+        "hooks": home.hooks(GEMINI_EVENTS, timeout=5000),
     })  # fmt: skip
-
-
-def command_hooks(home: Home, events: tuple[str, ...], timeout: int) -> dict[str, object]:
-    """`timeout` in the agent's unit: seconds for codex, milliseconds for gemini."""
-    return {
-        event: [{"hooks": [{"type": "command", "command": home.hook(event), "timeout": timeout}]}]
-        for event in events
-    }
 
 
 PI = Agent(
@@ -225,10 +225,11 @@ AGENTS = {
 class Lab:
     """One model server and one tmux server, both in one network namespace, and the homes of the agents."""
 
-    def __init__(self, work: Path, reporter: Path | None = None) -> None:
-        """Hooks call `reporter AGENT EVENT`; without one they are recorded in `hook_log`."""
+    def __init__(self, work: Path, musterctl: Path | None = None, *, records: bool = False) -> None:
+        """With a `musterctl`, that installs hooks; with `records` they go into `hook_log`; else none."""
         self.work = work
-        self.reporter = reporter
+        self.musterctl = musterctl
+        self.records = records
         self.home = work / "home"
         self.project = self.home / "project"
         self.hook_log = work / "hooks.jsonl"
@@ -260,9 +261,11 @@ class Lab:
 
     def start(self, agent: Agent, *args: str, wait: bool = True) -> "Pane":
         """Types its command into a shell in a pane of its own, and waits for its prompt."""
-        home = Home(self.home, self.project, self.url, self.report(agent))
+        home = Home(self.home, self.project, self.url, self.hook_log if self.records else None)
         if not (self.home / f".configured-{agent.key}").exists():
             agent.configure(home)
+            if self.musterctl:
+                self.ctl("hooks", "install", agent.name)
             home.write(f".configured-{agent.key}", "")
         pane = self.shell(agent)
         pane.submit(shlex.join([agent.command, *(args or agent.args)]))
@@ -274,8 +277,8 @@ class Lab:
         self._names += 1
         name = f"{agent.key}-{self._names}"
         env = {key: value.format(url=self.url) for key, value in agent.env.items()}
-        env["MUSTERD_RECORD"], env["MUSTERD_RECORD_LOG"] = self.report(agent)
-        env["MUSTERD_HOOK"] = str(self.reporter or "")
+        if self.records:
+            env |= {"MUSTERD_RECORD": str(RECORD), "MUSTERD_RECORD_LOG": str(self.hook_log)}
         path = [str(install.bin_dir("node"))] * agent.node + [str(install.bin_dir(agent.key)), os.defpath]
         env["PATH"] = ":".join(path)
         # Not with tmux's -e: the PATH of the calling client would win.
@@ -283,10 +286,10 @@ class Lab:
         self.tmux("new-session", "-d", "-s", name, "-x", "110", "-y", "36", "-c", str(self.project), *shell)
         return Pane(self, name)
 
-    def report(self, agent: Agent) -> tuple[str, str]:
-        if self.reporter:
-            return str(self.reporter), agent.key.removesuffix("-old")
-        return str(RECORD), str(self.hook_log)
+    def ctl(self, *arguments: str) -> str:
+        """musterctl, as the user of the lab runs it."""
+        command = [str(self.musterctl), *arguments]
+        return subprocess.run(command, env=self._env(), capture_output=True, text=True, check=True).stdout
 
     def tmux(self, *arguments: str) -> str:
         first = not self.socket.exists() and not os.getuid()

@@ -356,7 +356,7 @@ def main() -> int:
     shutil.rmtree(given.out, ignore_errors=True)
     given.out.mkdir(parents=True)
     failed = 0
-    with tempfile.TemporaryDirectory() as work, Lab(Path(work) / "lab") as lab:
+    with tempfile.TemporaryDirectory() as work, Lab(Path(work) / "lab", records=True) as lab:
         recorder = Recorder(lab, AGENTS[given.agent], given.out)
         for step in STEPS:
             try:

@@ -15,21 +15,29 @@ from .agents import Lab
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
     """Without hooks of ours: what a user sees who has only just installed musterd."""
-    with Lab(tmp_path / "lab", Path("/bin/true")) as lab:
+    with Lab(tmp_path / "lab") as lab:
         yield lab
 
 
 @pytest.fixture
 def hooked_lab(tmp_path: Path, private_bus: PrivateBus) -> Iterator[Lab]:
-    """Hooks report to the daemon on the private bus, through `musterctl hook`."""
-    report = tmp_path / "report"
-    report.write_text(
-        f"#!/bin/sh\nPYTHONPATH={DAEMON} MUSTERD_BUS={private_bus.address} "
-        f'exec {sys.executable} -m musterd.ctl hook "$@"\n'
-    )
-    report.chmod(0o755)
-    with Lab(tmp_path / "lab", report) as lab:
+    """Hooks are those that musterctl installs; they report to the daemon on the private bus."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, verb in (("musterctl", ""), ("musterd-hook", "hook")):
+        _program(programs / name, private_bus.address, verb)
+    with Lab(tmp_path / "lab", programs / "musterctl") as lab:
         yield lab
+
+
+def _program(path: Path, bus: str, verb: str) -> None:
+    """As an installed one: named, and found, by its own path."""
+    path.write_text(
+        f"#!{sys.executable}\nimport os, sys\nsys.path.insert(0, {str(DAEMON)!r})\n"
+        f"os.environ['MUSTERD_BUS'] = {bus!r}\n"
+        f"from musterd.ctl.main import main\nsys.exit(main([*{verb.split()!r}, *sys.argv[1:]]))\n"
+    )
+    path.chmod(0o755)
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ from musterd.core.evidence import Native
 from musterd.core.session import Agent, Session
 
 from .flags import Flags
+from .hooks import CommandHooks, Extension, Installed
 
 Version = tuple[int, ...]
 Json = Mapping[str, object]
@@ -83,6 +84,8 @@ class Adapter:
     `stop_is_end` a stop that was allowed is the positive end of the turn: nothing else will say so
     `resume`      the words in front of an agent session id that bring that conversation back
     `flags`       which options of its command line are repeated then
+    `hooks`       where its hooks are installed, and for which events
+    `doubted_by`  files beside them that can keep it from running them
     """
 
     agent: ClassVar[Agent] = Agent.OTHER
@@ -93,6 +96,8 @@ class Adapter:
     stop_is_end: ClassVar[bool] = False
     resume: ClassVar[tuple[str, ...]] = ()
     flags: ClassVar[Flags] = Flags()
+    hooks: ClassVar[CommandHooks | Extension | None] = None
+    doubted_by: ClassVar[tuple[str, ...]] = ()
 
     # Recognising
 
@@ -136,6 +141,13 @@ class Adapter:
 
     def block(self, event: str, reason: str) -> str:
         """What a hook must print, verbatim, to hold the turn; "" if this agent cannot be held."""
+        return ""
+
+    def hooks_doubt(self, hooks: Sequence[Installed], file: str, settings: Mapping[str, Json]) -> str:
+        """Why it would not run these hooks of ours, which `file` (an absolute path) has; "" if it would.
+
+        `settings` has what the files in `doubted_by` say, of those that are there.
+        """
         return ""
 
     def transcript(self, session: Session, home: str, environ: Mapping[str, str]) -> str | Query | None:

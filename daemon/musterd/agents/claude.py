@@ -15,6 +15,7 @@ from . import image
 from .base import UNREADABLE, Adapter, Json, ProcessFacts, Records, Role, ScreenReading
 from .fields import integer, ordered, package_version, parse, table, tables, title_of, usec, word
 from .flags import Flags
+from .hooks import CommandHooks, Installed, Place
 
 PACKAGE = "@anthropic-ai/claude-code"
 
@@ -57,10 +58,22 @@ _FLAGS = Flags(
 )
 
 
+# Only events that it has had for long: before 2.1.101 one that it does not know makes it skip the whole
+# settings file, permissions and all. Its transcript and its status file tell of the rest.
+_INSTALLED = CommandHooks(
+    Place(".claude", "CLAUDE_CONFIG_DIR"),
+    "settings.json",
+    ("SessionStart", "UserPromptSubmit", "PostToolUse", "Notification", "Stop", "SessionEnd"),
+    timeout=5,  # s
+)
+
+
 class Claude(Adapter):
     agent = Agent.CLAUDE_CODE
     resume = ("claude", "--resume")
     flags = _FLAGS
+    hooks = _INSTALLED
+    doubted_by = ("settings.json",)
     marks = ("CLAUDE_CODE_SESSION_ID", "CLAUDE_PID")
     opens = (".claude/settings.json", ".claude.json")
     environ = ("CLAUDE_CONFIG_DIR",)
@@ -104,6 +117,10 @@ class Claude(Adapter):
             cwd=word(payload, "cwd"),
             detail=word(payload, "tool_name") or word(payload, "source") or word(payload, "reason"),
         )
+
+    def hooks_doubt(self, hooks: Sequence[Installed], file: str, settings: Mapping[str, Json]) -> str:
+        is_off = table(settings, "settings.json").get("disableAllHooks") is True
+        return "hooks are off: 'disableAllHooks'" if is_off else ""
 
     def block(self, event: str, reason: str) -> str:
         return json.dumps({"decision": "block", "reason": reason})

@@ -5,6 +5,7 @@ thread id is in the name of the rollout, and of the lock that its writer holds f
 resume, on.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from . import image
 from .base import UNREADABLE, Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
 from .fields import ordered, package_version, parse, table, usec, word
 from .flags import Flags
+from .hooks import CommandHooks, Installed, Place
 
 PACKAGE = "@openai/codex"
 
@@ -84,10 +86,25 @@ _FLAGS = Flags(
 )  # fmt: skip
 
 
+# Its rollout tells of tools; a turn is from UserPromptSubmit to Stop or Interrupt.
+_INSTALLED = CommandHooks(
+    Place(".codex", "CODEX_HOME"),
+    "hooks.json",
+    (
+        "SessionStart", "UserPromptSubmit", "PostToolUse", "PermissionRequest", "PreCompact", "PostCompact",
+        "SubagentStart", "SubagentStop", "Stop", "Interrupt", "SessionEnd",
+    ),
+    timeout=3,  # s; it gives Interrupt no more
+    is_strict=True,
+)  # fmt: skip
+
+
 class Codex(Adapter):
     agent = Agent.CODEX
     resume = ("codex", "resume")
     flags = _FLAGS
+    hooks = _INSTALLED
+    doubted_by = ("config.toml",)
     marks = ("CODEX_SESSION_ID", "CODEX_THREAD_ID")
     versions = ((0, 169), (0, 169))
     opens = (".codex/config.toml",)
@@ -132,6 +149,18 @@ class Codex(Adapter):
     def nothing_to_say(self, event: str) -> str:
         return "{}"
 
+    def hooks_doubt(self, hooks: Sequence[Installed], file: str, settings: Mapping[str, Json]) -> str:
+        """It runs a hook only if its user accepted it: then the hash of just that hook is in config.toml."""
+        state = table(table(table(settings, "config.toml"), "hooks"), "state")
+        for hook in hooks:
+            kept = table(state, f"{file}:{_snake(hook.event)}:{hook.group}:{hook.index}")
+            if kept.get("enabled") is False:
+                return f"its {hook.event} was disabled in codex"
+            if word(kept, "trusted_hash") != _trust_hash(hook):
+                what = f"{hook.event} has changed since" if "trusted_hash" in kept else "not trusted yet"
+                return f"{what}: start codex, and choose 'Trust all and continue'"
+        return ""
+
     def block(self, event: str, reason: str) -> str:
         return json.dumps({"decision": "block", "reason": reason})
 
@@ -162,6 +191,20 @@ class Codex(Adapter):
 
     def quit_keys(self, session: Session) -> tuple[str, ...]:
         return "/quit", "Enter"
+
+
+def _trust_hash(hook: Installed) -> str:
+    """As Codex 0.169.0 computes it (`currentHash` in the answer to hooks/list)."""
+    handler = {"async": False, "timeout": 600, **hook.handler}
+    identity: dict[str, object] = {"event_name": _snake(hook.event), "hooks": [handler]}
+    if hook.matcher is not None:
+        identity["matcher"] = hook.matcher
+    canonical = json.dumps(identity, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return f"sha256:{hashlib.sha256(canonical.encode(errors='replace')).hexdigest()}"
+
+
+def _snake(event: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", event).lower()
 
 
 def _record(record: Json) -> AgentEvent | None:

@@ -15,6 +15,7 @@ from . import image
 from .base import UNREADABLE, Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
 from .fields import ordered, package_version, parse, table, tables, usec, word
 from .flags import Flags
+from .hooks import CommandHooks, Installed, Place
 
 PACKAGE = "@google/gemini-cli"
 
@@ -47,10 +48,23 @@ _FLAGS = Flags(
 )  # fmt: skip
 
 
+# Its transcript is too weak to tell of tools, so it is asked about them, too.
+_INSTALLED = CommandHooks(
+    Place(".gemini", "GEMINI_CLI_HOME", ".gemini"),
+    "settings.json",
+    (
+        "SessionStart", "BeforeAgent", "BeforeTool", "AfterTool", "Notification", "AfterAgent", "SessionEnd",
+    ),
+    timeout=5000,  # ms
+)  # fmt: skip
+
+
 class Gemini(Adapter):
     agent = Agent.GEMINI
     resume = ("gemini", "--resume")
     flags = _FLAGS
+    hooks = _INSTALLED
+    doubted_by = ("settings.json",)
     versions = ((0, 61), (0, 61))
     opens = (".gemini/settings.json", ".gemini/projects.json")
     environ = ("GEMINI_CLI_NO_RELAUNCH",)
@@ -88,6 +102,18 @@ class Gemini(Adapter):
     def nothing_to_say(self, event: str) -> str:
         return "{}"
 
+    def hooks_doubt(self, hooks: Sequence[Installed], file: str, settings: Mapping[str, Json]) -> str:
+        """It runs no hook, not even its user's own, in a folder that is not trusted; which that is only it
+        knows."""
+        config = table(table(settings, "settings.json"), "hooksConfig")
+        if config.get("enabled") is False:
+            return "hooks are off: 'hooksConfig.enabled'"
+        disabled = config.get("disabled")
+        names = {word(hook.handler, "command") for hook in hooks}
+        if isinstance(disabled, list) and names.intersection(filter(_is_word, disabled)):
+            return "hooks of ours are in 'hooksConfig.disabled'"
+        return ""
+
     def block(self, event: str, reason: str) -> str:
         return json.dumps({"decision": "deny", "reason": reason})
 
@@ -111,6 +137,10 @@ class Gemini(Adapter):
             return UNREADABLE
         typed = composers[-1]
         return ScreenReading(False, has_draft=bool(typed) and not typed.startswith("Type your message"))
+
+
+def _is_word(value: object) -> bool:
+    return isinstance(value, str)
 
 
 def _is_all_cancelled(record: Json) -> bool:

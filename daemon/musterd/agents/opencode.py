@@ -14,6 +14,7 @@ from . import image
 from .base import UNREADABLE, Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
 from .fields import integer, ordered, package_version, parse, table, title_of, word
 from .flags import Flags
+from .hooks import Extension, Place
 
 PACKAGE = "opencode-ai"
 
@@ -81,6 +82,9 @@ class OpenCode(Adapter):
     agent = Agent.OPENCODE
     resume = ("opencode", "--session")
     flags = _FLAGS
+    hooks = Extension(
+        Place(".config/opencode", "XDG_CONFIG_HOME", "opencode"), "plugins/musterd.js", "opencode.js"
+    )
     marks = ("OPENCODE_PID",)
     versions = ((1, 18), (1, 18))
     # Not the database: our own look at it would count as a start.

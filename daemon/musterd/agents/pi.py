@@ -14,6 +14,7 @@ from . import image
 from .base import UNREADABLE, Adapter, Json, ProcessFacts, Records, Role, ScreenReading
 from .fields import integer, ordered, package_version, parse, table, title_of, usec, word
 from .flags import Flags
+from .hooks import Extension, Place
 
 PACKAGES = ("@earendil-works/pi-coding-agent", "@mariozechner/pi-coding-agent")
 
@@ -60,6 +61,7 @@ class Pi(Adapter):
     agent = Agent.PI
     resume = ("pi", "--session")
     flags = _FLAGS
+    hooks = Extension(Place(".pi/agent", "PI_CODING_AGENT_DIR"), "extensions/musterd.ts", "pi.ts")
     marks = ("PI_SESSION_ID",)
     versions = ((1, 5), (1, 5))
     opens = (".pi/agent/settings.json",)

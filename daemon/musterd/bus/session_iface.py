@@ -53,6 +53,7 @@ def session_values(session: Session, verdict: Explanation | None, usage: Usage) 
         "Transcript": session.transcript,
         "CreatedUSec": session.created_usec,
         "LastActivityUSec": session.last_activity_usec,
+        "LastHookUSec": session.hooked_usec,
         "IdleSinceUSec": session.idle_since_usec,
         "Protected": session.protected,
         "Memory": usage.memory,

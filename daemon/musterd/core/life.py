@@ -35,6 +35,8 @@ def merged(known: Session, seen: Session) -> Session:
 
 def heard(session: Session, event: AgentEvent, source: Source) -> Session:
     """The session after one utterance of its agent."""
+    if source is Source.HOOK:
+        session = replace(session, hooked_usec=max(session.hooked_usec, event.at))
     event = _of_subagent(session, event)
     if _is_of_another(session, event) and _may_rename(session, event, source):
         session = _renamed(session, event.agent_session_id)
@@ -159,6 +161,7 @@ def revived(past: Session, seen: Session, now: int) -> Session:
         started_usec=seen.started_usec,
         created_usec=now,
         resumed_usec=now,
+        hooked_usec=0,
         state=State.STARTING,
         state_source=Source.PROCESS,
         turn=Turn(),
@@ -177,7 +180,10 @@ def is_worth_saving(before: Session, after: Session) -> bool:
 
 def _durable(session: Session) -> Session:
     others = tuple(replace(other, turn=_durable_turn(other.turn)) for other in session.others)
-    return replace(session, heartbeat_usec=0, turn=_durable_turn(session.turn), others=others)
+    hooked = int(session.hooked_usec > 0)
+    return replace(
+        session, heartbeat_usec=0, hooked_usec=hooked, turn=_durable_turn(session.turn), others=others
+    )
 
 
 def _durable_turn(turn: Turn) -> Turn:

@@ -99,6 +99,7 @@ class Session:
     resumes: tuple[int, ...] = ()  # when it was brought back, the past day
     ending: str = ""  # why an end of it is under way: what it ended of, if the daemon is gone meanwhile
     heartbeat_usec: int = 0
+    hooked_usec: int = 0  # a hook of it was last heard
     state: State = State.STARTING
     state_source: Source = Source.NONE
     turn: Turn = field(default_factory=Turn)

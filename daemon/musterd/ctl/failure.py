@@ -1,5 +1,6 @@
 """How musterctl fails: one sentence, a hint where there is one, and an exit status."""
 
+import sys
 from enum import IntEnum
 
 
@@ -28,6 +29,15 @@ class Misused(CtlError):
 class NoDaemon(CtlError):
     def __init__(self, text: str, hint: str = "") -> None:
         super().__init__(text, hint, Exit.NO_DAEMON)
+
+
+def complain(exc: CtlError) -> Exit:
+    from .text import printable
+
+    print(f"musterctl: {printable(str(exc))}", file=sys.stderr)
+    if exc.hint:
+        print(f"Hint: {printable(exc.hint)}", file=sys.stderr)
+    return exc.status
 
 
 HINTS = {

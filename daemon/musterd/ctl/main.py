@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .failure import CtlError, Exit, Misused
+from .failure import CtlError, Exit, Misused, complain
 from .parser import VERBS, Verb, build
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         args.rest = rest
         return _run_verb(verb, args)
     except CtlError as exc:
-        return _complain(exc)
+        return complain(exc)
     except KeyboardInterrupt:
         return Exit.DONE if verb.lasts else 128 + 2
     except BrokenPipeError:  # whoever read our output had enough
@@ -80,7 +80,7 @@ def _run_verb(verb: Verb, args: Namespace) -> int:
         async with connect(where) as client:
             return int(await run_it(client, args) or Exit.DONE)
 
-    status = asyncio.run(run_it(where, args) if verb.module == "doctor" else connected())
+    status = asyncio.run(run_it(where, args) if verb.connects else connected())
     sys.stdout.flush()
     return int(status)
 
@@ -95,15 +95,6 @@ def where_of(args: Namespace) -> "Where":
     address = "session" if "user" in options else "system" if "system" in options else options.get("bus")
     address = address or os.environ.get("MUSTERD_BUS") or "system"
     return Where({"user": "session"}.get(address, address), options.get("host", ""))
-
-
-def _complain(exc: CtlError) -> int:
-    from .text import printable
-
-    print(f"musterctl: {printable(str(exc))}", file=sys.stderr)
-    if exc.hint:
-        print(f"Hint: {exc.hint}", file=sys.stderr)
-    return exc.status
 
 
 if __name__ == "__main__":

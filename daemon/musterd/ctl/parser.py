@@ -33,7 +33,8 @@ class Verb:
     arguments: tuple[Adder, ...] = ()
     lasts: bool = False  # ends by Ctrl-C, which then is no failure
     rest: str = ""  # what may stand after "--"
-    here: bool = False  # needs file descriptors, which ssh does not pass
+    here: bool = False  # needs this machine: its files, or file descriptors, which ssh does not pass
+    connects: bool = False  # by itself, and does what it can where no daemon is
 
 
 def _id(parser: Parser) -> None:
@@ -93,6 +94,20 @@ def _labels(parser: Parser) -> None:
 def _hook(parser: Parser) -> None:
     parser.add_argument("agent", metavar="AGENT", help="the agent whose hook this is")
     parser.add_argument("event", metavar="EVENT", help="the hook's name, in that agent's words")
+
+
+def _hooks(parser: Parser) -> None:
+    parts = parser.add_subparsers(dest="what", metavar="[install | uninstall | status]")
+    for name, help_ in (
+        ("install", "put them into the settings of these agents; none: of all that are here"),
+        ("uninstall", "take them out again"),
+        ("status", "show how it is with them"),
+    ):
+        part = parts.add_parser(name, help=help_, description=help_, allow_abbrev=False)
+        part.add_argument(
+            "agents", nargs="*", metavar="AGENT", help="claude-code, codex, gemini, pi, opencode"
+        )
+        _add_common(part)
 
 
 def _hold_mode(parser: Parser) -> None:
@@ -170,7 +185,10 @@ VERBS = (
         _labels,
     ), rest="COMMAND", here=True),
     Verb("reaper", "reaper", "show what the reaper would do, or set its mode", (_reaper,)),
-    Verb("doctor", "doctor", "look for what is wrong, and say what to do"),
+    Verb("hooks", "hooks", "put musterd's hooks into the settings of agents, or show how they are", (
+        _hooks,
+    ), here=True, connects=True),
+    Verb("doctor", "doctor", "look for what is wrong, and say what to do", connects=True),
     Verb("hook", "hook", "report an agent's hook; JSON comes on stdin; always exits with 0", (_hook,)),
 )  # fmt: skip
 

@@ -4,7 +4,7 @@ import { spawn } from "node:child_process"
 import { readFileSync, realpathSync } from "node:fs"
 import { dirname, join } from "node:path"
 
-const COMMAND = (process.env.MUSTERD_HOOK || "musterctl hook").split(" ")
+const COMMAND = ["musterctl", "hook"] // what it is where it was installed
 const EVENTS = /^(session\.(created|status|idle|error|compacted)|permission\.|question\.)/
 const ANSWER_WITHIN = 2000 // ms
 

@@ -5,7 +5,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { readFileSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
 
-const COMMAND = (process.env.MUSTERD_HOOK || "musterctl hook").split(" ");
+const COMMAND = ["musterctl", "hook"]; // what it is where it was installed
 const ANSWER_WITHIN = 2000; // ms
 
 // From agent_start to agent_settled is one turn: what happens within needs no word of its own.
