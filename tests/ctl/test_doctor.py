@@ -1,5 +1,9 @@
 """`musterctl doctor`: 0 when all is well, else 1 and what to do."""
 
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,3 +54,49 @@ def test_findings_for_programs(musterd: Installation) -> None:
     findings = musterd.json("doctor")
     assert {"Check", "Grade", "Text", "Advice"} == set(findings[0])
     assert {finding["Grade"] for finding in findings} <= {"ok", "note"}
+
+
+@pytest.fixture
+def codex_home(musterd: Installation) -> Iterator[Path]:
+    home = musterd.home / ".codex"
+    home.mkdir()
+    yield home
+    shutil.rmtree(home)
+
+
+def test_hooks_of_an_agent_that_is_here(musterd: Installation, codex_home: Path) -> None:
+    def said() -> list[str]:
+        return [line for line in musterd.ctl("doctor").stdout.splitlines() if "hooks" in line]
+
+    install = "  -> 'musterctl hooks install codex' puts them in."
+    assert said() == ["- hooks of codex: not installed: codex is only watched from outside", install]
+    assert musterd.ctl("hooks", "install", "codex").status == 0
+    untrusted = "✗ hooks of codex: installed, but do not run: not trusted yet: start codex"
+    assert said()[0].startswith(untrusted)
+    hooks = codex_home / "hooks.json"
+    hooks.write_text(hooks.read_text().replace("codex Stop", "codex stop"))
+    assert said() == ["✗ hooks of codex: outdated: not as they would be installed now", install]
+    hooks.write_text("{")
+    assert said()[0].startswith(f"✗ hooks of codex: {hooks} is not right: ")
+    assert musterd.ctl("doctor").status == 1
+
+
+def test_a_hook_that_was_heard_is_told(musterd: Installation, codex_home: Path) -> None:
+    assert musterd.json("hooks", "status", "codex")[0]["HeardUSec"] == 0
+    hook = " ".join(musterd.ctl_command("hook", "codex", "SessionStart"))
+    with subprocess.Popen(
+        ["sh", "-c", f"read start; echo '{{}}' | {hook}; read end"],
+        env=musterd.environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as agent:  # fmt: skip
+        assert agent.stdin
+        assert agent.stdout
+        session_id = musterd.register(agent, "--agent", "codex")
+        agent.stdin.write(b"\n")
+        agent.stdin.flush()
+        assert agent.stdout.read(2) == b"{}"
+        (row,) = musterd.json("hooks", "status", "codex")
+        assert abs(time.time() - row["HeardUSec"] / 1e6) < 60
+        assert f"session {session_id}: neither a hook" not in musterd.ctl("doctor").stdout
+        agent.stdin.write(b"\n")
+        agent.stdin.close()
+    assert musterd.ctl("release", session_id).status == 0

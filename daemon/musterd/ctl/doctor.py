@@ -4,34 +4,19 @@ import asyncio
 import shutil
 from argparse import Namespace
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 
 from musterd import __version__
 
-from . import sessions
+from . import doctor_hooks, hooks, sessions
 from .again import program
 from .client import MANAGER, REAPER, Client, Properties, Where, connect, gather
 from .failure import CtlError, Exit
+from .finding import Finding, Grade
 from .style import Style, paint
 from .text import printable
 
 CHECK_TIMEOUT = 10.0  # seconds for a program that we ask
-
-
-class Grade(StrEnum):
-    OK = "ok"
-    NOTE = "note"  # nothing is wrong, but one should know
-    WRONG = "wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    check: str
-    grade: Grade
-    text: str
-    advice: str = ""
 
 
 MARKS = {Grade.OK: ("✓", Style.GREEN), Grade.NOTE: ("-", Style.BLUE), Grade.WRONG: ("✗", Style.RED)}
@@ -74,6 +59,8 @@ async def examine(where: Where) -> AsyncIterator[Finding]:
         yield Finding("daemon", Grade.WRONG, str(exc), exc.hint)
     if not where.host:  # what is on this machine says nothing of another
         yield await _config(where)
+        for finding in doctor_hooks.findings(await hooks.heard(where)):
+            yield finding
         yield _tmux()
 
 
@@ -133,10 +120,11 @@ async def _session(client: Client, session: Properties) -> Sequence[Finding]:
     found = []
     if session["Agent"] == "other":
         return [Finding(name, Grade.NOTE, "registered by hand, so never reaped")]
-    if session["StateSource"] not in ("hook", "native"):
+    if not session.get("LastHookUSec") and session["StateSource"] not in ("hook", "native"):
         text = f"neither a hook nor a status of {session['Agent']} was heard of"
-        hook = f"musterctl hook {session['Agent']} EVENT"
-        advice = f"Without them it is never proven idle. Let its hooks run '{hook}'."
+        advice = "Without them it is never proven idle."
+        if session["Agent"] in hooks.HOOKED:
+            advice += f" 'musterctl hooks install {session['Agent']}' puts hooks in."
         found.append(Finding(name, Grade.WRONG, text, advice))
     try:
         _, _, gates = await client.reaper("Explain", "s", session["Id"])
