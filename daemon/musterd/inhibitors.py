@@ -26,7 +26,16 @@ class Inhibitors:
         return len(self._held)
 
     def take(
-        self, what: frozenset[What], who: str, why: str, mode: Mode, uid: int, pid: int, session: str
+        self,
+        what: frozenset[What],
+        who: str,
+        why: str,
+        mode: Mode,
+        uid: int,
+        pid: int,
+        session: str,
+        *,
+        is_operators: bool = False,
     ) -> Inhibitor:
         """Held until `give_back`. Raises LimitReached."""
         for limit, same in (
@@ -36,7 +45,7 @@ class Inhibitors:
             if len(same) >= limit:
                 raise LimitReached(f"There are {limit} inhibitors already; release some first.")
         self._taken += 1
-        inhibitor = Inhibitor(self._taken, what, who, why, mode, uid, pid, session)
+        inhibitor = Inhibitor(self._taken, what, who, why, mode, uid, pid, session, is_operators)
         self._held[inhibitor.number] = inhibitor
         self._on_change()
         return inhibitor

@@ -128,6 +128,7 @@ class Judge:
             look=look,
             earlier=earlier,
             inhibitors=list(manager.inhibitors),
+            claims=[claim.id for claim in manager.claims.of(session.id) if claim.is_open(now)],
             refused=self._refused.get(session.id, 0),
             twins=[twin.id for twin in twins if twin.id != session.id],
             unsupported=self._ports.adapters[session.agent].unsupported(session.version),

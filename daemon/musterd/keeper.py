@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
+from musterd.claims import Claims
 from musterd.core.errors import Failed
 from musterd.core.registry import Registry
 from musterd.core.session import SessionId
@@ -24,12 +25,14 @@ class Keeper:
     def __init__(
         self,
         registry: Registry,
+        claims: Claims,
         store: Store,
         clock: Clock,
         keep: Callable[[], float],  # seconds for which ended sessions are remembered, by now
         trouble: Callable[[str], None],
     ) -> None:
         self._registry = registry
+        self._claims = claims
         self._store = store
         self._clock = clock
         self._keep = keep
@@ -82,3 +85,4 @@ class Keeper:
             if session.ended_usec < oldest or kept[session.uid] > PAST_SESSIONS_PER_USER:
                 self._registry.forget(session.id)
                 await self._store.remove(session.id)
+        await self._claims.forget_others(self._registry)

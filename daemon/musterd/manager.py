@@ -6,24 +6,27 @@ sessions up again, since anything may have happened meanwhile.
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from musterd import enrol
 from musterd.agents.base import Adapter, Json
 from musterd.attendance import Attendance
+from musterd.claims import Claims
 from musterd.core import life
 from musterd.core.config import Config
 from musterd.core.errors import AccessDenied, InvalidArgs, MusterError, NoSuchSession
 from musterd.core.event import AgentEvent, EventKind
-from musterd.core.inhibitor import Inhibitor, parse_mode, parse_what
+from musterd.core.inhibitor import Inhibitor, What, parse_mode, parse_what
 from musterd.core.pressure import Pressure, Reading, Tier
 from musterd.core.registry import Registry
 from musterd.core.session import Agent, PidRef, Session, SessionId, Source, State
 from musterd.core.spec import Spec, text
 from musterd.core.state import Modes
+from musterd.core.stopgate import GateMode
 from musterd.inhibitors import Inhibitors
 from musterd.keeper import Keeper
 from musterd.ports import (
@@ -34,6 +37,7 @@ from musterd.ports import (
     Caller,
     Clock,
     EventLog,
+    Gate,
     Gone,
     Leader,
     PressureGauge,
@@ -71,6 +75,8 @@ class Manager:
         self.modes = Modes()
         self.pressure = Pressure()
         self.inhibitors = Inhibitors(partial(ports.announcer.manager_changed, "NInhibitors"))
+        self.claims = Claims(ports.store, self._claims_changed)
+        self.gate: Gate | None = None  # without one, every turn may end
         self.gone: set[SessionId] = set()  # stopping, and the leader has ended
         self._interrupted: dict[SessionId, Session] = {}  # as loaded
         self._troubles: dict[str, str] = {}
@@ -79,6 +85,7 @@ class Manager:
         self._revivals: dict[SessionId, asyncio.Future[Session]] = {}
         self._keeper = Keeper(
             self.registry,
+            self.claims,
             ports.store,
             ports.clock,
             lambda: self.config.events.keep,
@@ -87,6 +94,7 @@ class Manager:
         self._attendance = Attendance(
             self.registry, ports.wardens, self._take_up, self._warden_event, self.set_trouble
         )
+        self._keeping = asyncio.Lock()
         self.pressure_raised = asyncio.Event()  # set while the tier is above normal
 
     # Life of the manager
@@ -95,6 +103,7 @@ class Manager:
         """Take up the roll where it was left: what is gone by now ends, the rest is watched again."""
         loaded = await self.ports.store.load()
         self.modes = loaded.modes
+        self.claims.load(loaded.claims)
         for file, reason in loaded.quarantined.items():
             self.record("quarantined", text=f"state file '{file}' was moved to quarantine: {reason}")
             self.set_trouble(
@@ -328,16 +337,35 @@ class Manager:
         self, caller: Caller, agent: Agent, event: str, payload: Json
     ) -> tuple[bool, str]:
         """What a hook saw -> (block, what the hook must print). Finds or registers the session."""
+        begun = asyncio.get_running_loop().time()
         adapter = self.ports.adapters[agent]
         try:
             spoken = adapter.hook_event(event, payload, self.ports.clock.now())
         except ValueError as exc:
             raise InvalidArgs(f"{agent} event '{text(event)}': {exc}") from exc
         session = await self._reporter(caller, agent, spoken.cwd)
-        if spoken.kind is EventKind.STOP and adapter.stop_is_end:
+        held = await self._ask_gate(session.id, spoken, payload, partial(adapter.block, event), begun)
+        if held:
+            spoken = replace(spoken, kind=EventKind.WORK)  # it goes on
+        elif spoken.kind is EventKind.STOP and adapter.stop_is_end:
             spoken = replace(spoken, kind=EventKind.SETTLED)  # it is allowed, and nothing else will say so
         await self.hear(session.id, spoken, Source.HOOK)
-        return False, adapter.nothing_to_say(event)
+        return bool(held), held or adapter.nothing_to_say(event)
+
+    async def _ask_gate(
+        self,
+        session_id: SessionId,
+        event: AgentEvent,
+        payload: Json,
+        hold: Callable[[str], str],
+        begun: float,
+    ) -> str:
+        if self.gate is None:
+            return ""
+        if event.kind is EventKind.STOP:
+            return await self.gate.ask(session_id, event, payload, hold, begun)
+        self.gate.heard(session_id, event, payload)
+        return ""
 
     async def _reporter(self, caller: Caller, agent: Agent, cwd: str) -> Session:
         """Whose hook calls: the nearest agent of that name above it, recognised or registered by hand."""
@@ -389,6 +417,7 @@ class Manager:
         except MusterError:
             self.registry.put(session.ended("released", self.ports.clock.now()))
             raise
+        await self.claims.forget_others(self.registry)
 
     def end(self, session: Session, reason: str) -> None:
         after = session.ended(reason, self.ports.clock.now())
@@ -437,7 +466,9 @@ class Manager:
         """Held until it is given back, which whoever gave out its fd does when the last holder is gone."""
         wish = (parse_what(what), text(who), text(why), parse_mode(mode))
         covered = (await self.session(caller, session_id)).id if session_id else ""
-        return self.inhibitors.take(*wish, caller.uid, caller.pid, covered)
+        is_operators = What.STOP in wish[0] and await self.ports.authority.allows(caller, Action.SET_MODE)
+        taken = (caller.uid, caller.pid, covered)
+        return self.inhibitors.take(*wish, *taken, is_operators=is_operators)
 
     def visible_inhibitors(self, caller: Caller) -> list[Inhibitor]:
         return [i for i in self.inhibitors if caller.uid in (0, i.uid)]
@@ -446,7 +477,10 @@ class Manager:
 
     @property
     def health_reasons(self) -> list[str]:
-        reasons = [*self._troubles.values(), self.ports.log.health]
+        log = self.ports.log.health
+        is_gate_off = log and self.modes.gate is not GateMode.OFF
+        gate = "the stop gate acts as off: what it does cannot be written down" if is_gate_off else ""
+        reasons = [*self._troubles.values(), log, gate]
         return [reason for reason in reasons if reason]
 
     def set_trouble(self, part: str, reason: str) -> None:
@@ -458,7 +492,18 @@ class Manager:
             self.record("degraded", text=f"degraded: {reason}")
         self.ports.announcer.manager_changed("Health", "HealthReasons")
 
+    def _claims_changed(self, session_id: SessionId) -> None:
+        if session := self.registry.find(session_id):
+            self.ports.announcer.claims_changed(session, self.claims.active(session_id))
+
     # Memory
+
+    async def keep_modes(self, **changes: Any) -> None:
+        """One change after the other: a mode that is set while another is written must not be lost."""
+        async with self._keeping:
+            modes = replace(self.modes, **changes)
+            await self.ports.store.save_modes(modes)
+            self.modes = modes
 
     async def save(self, session_id: SessionId) -> None:
         """As it is now, on disk when this returns. Raises NoSuchSession if it was released meanwhile."""

@@ -1,10 +1,11 @@
 """What the manager needs of the world, as Protocols. Adapters in `host`, `bus` and `warden` fulfil them."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from musterd.agents.base import ProcessFacts
+from musterd.agents.base import Json, ProcessFacts
+from musterd.core.claim import Claim, ClaimId
 from musterd.core.event import AgentEvent
 from musterd.core.evidence import Observation, Usage, Work
 from musterd.core.pressure import Reading
@@ -191,6 +192,7 @@ class Loaded:
     sessions: Sequence[Session]
     modes: Modes
     quarantined: Mapping[str, str]
+    claims: Sequence[Claim] = ()
 
 
 class Store(Protocol):
@@ -207,6 +209,13 @@ class Store(Protocol):
     async def save(self, session: Session) -> None: ...
 
     async def remove(self, session_id: SessionId) -> None: ...
+
+    async def create_claim(self, claim: Claim) -> None:
+        """AlreadyRegistered if the id is taken on disk."""
+
+    async def save_claim(self, claim: Claim) -> None: ...
+
+    async def remove_claim(self, claim_id: ClaimId) -> None: ...
 
     async def save_modes(self, modes: Modes) -> None: ...
 
@@ -275,11 +284,40 @@ class Announcer(Protocol):
     def manager_changed(self, *names: str) -> None:
         """Properties of the Manager or Reaper interface have new values."""
 
+    def claims_changed(self, session: Session, claims: Sequence[str]) -> None:
+        """Ids of those that are not finished."""
+
+    def gate_changed(self, *names: str) -> None:
+        """Properties of the StopGate interface have new values."""
+
+    def stop_evaluated(self, session: Session, verdict: str, *, enforced: bool) -> None: ...
+
     def prepare_for_reap(self, session: Session, deadline: int) -> None: ...
 
     def reap_cancelled(self, session: Session, gate: str) -> None: ...
 
     def session_reaped(self, session: Session, freed: int, *, dry_run: bool) -> None: ...
+
+
+class Gate(Protocol):
+    """What hooks report, for the stop gate. Neither method raises, nor takes longer than a hook waits."""
+
+    def heard(self, session_id: SessionId, event: AgentEvent, payload: Json) -> None:
+        """Before the session hears it; every event but a stop."""
+
+    async def ask(
+        self,
+        session_id: SessionId,
+        event: AgentEvent,
+        payload: Json,
+        hold: Callable[[str], str],
+        begun: float,
+    ) -> str:
+        """Whether a turn may end -> what its hook must print to hold it, "" to let it end.
+
+        `hold` puts a reason into the agent's dialect ("" if that agent cannot be held); `begun` is when the
+        hook called, in the time of the loop.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from musterd.core.case import Case, Explanation, Mode, Verdict, World
 from musterd.core.errors import Failed, InvalidArgs, MusterError, NotAuthorized
@@ -35,7 +34,6 @@ class Reaper:
         self._judge = judge
         self._ender = ender
         self._ports = manager.ports
-        self._keeping = asyncio.Lock()
         self._would_have: dict[SessionId, int] = {}  # last word of a session when dry-run took it
         self._reported: set[tuple[SessionId, int]] = set()  # leftovers that were told of: session and pid
 
@@ -54,18 +52,11 @@ class Reaper:
             raise NotAuthorized("Only an operator may change the mode of the reaper.")
         change = Change(caller.uid, self._ports.clock.now(), text(why))
         before = self._manager.modes
-        await self._keep(reaper=wanted, reaper_change=change, auto_disabled_reason="")
+        await self._manager.keep_modes(reaper=wanted, reaper_change=change, auto_disabled_reason="")
         self._ports.log.append(
             Record(change.at, "mode", uid=caller.uid, text=f"reaper {before.reaper} → {wanted}: {why}")
         )
         self._ports.announcer.manager_changed("Mode", "AutoDisabled", "AutoDisabledReason")
-
-    async def _keep(self, **changes: Any) -> None:
-        """One change after the other: a mode that is set while another is written must not be lost."""
-        async with self._keeping:
-            modes = replace(self._manager.modes, **changes)
-            await self._ports.store.save_modes(modes)
-            self._manager.modes = modes
 
     # Acting
 
@@ -198,7 +189,7 @@ class Reaper:
     async def _end(self, lease: Lease, case: Case) -> None:
         session, now = case.session, self._ports.clock.now()
         try:
-            await self._keep(actions=(*self._judge.actions, now))
+            await self._manager.keep_modes(actions=(*self._judge.actions, now))
             if self._judge.acting_mode is not Mode.ON:
                 self._refuse(session, "mode", "is kept: the reaper was switched off")
                 return
@@ -222,7 +213,7 @@ class Reaper:
         """When in doubt it acts as dry-run, over restarts, until an operator sets the mode again."""
         self._log("auto-disabled", f"the reaper is disarmed: {reason}")
         try:
-            await self._keep(auto_disabled_reason=reason)
+            await self._manager.keep_modes(auto_disabled_reason=reason)
         except Failed as exc:
             self._manager.modes = replace(self._manager.modes, auto_disabled_reason=reason)
             self._manager.set_trouble("store", str(exc))
@@ -238,7 +229,7 @@ class Reaper:
         """Dry-run: everything but the end, with the same history and the same budget."""
         session, now = case.session, self._ports.clock.now()
         try:
-            await self._keep(actions=(*self._judge.actions, now))
+            await self._manager.keep_modes(actions=(*self._judge.actions, now))
         except Failed as exc:
             self._manager.set_trouble("store", str(exc))
             return

@@ -21,14 +21,17 @@ from musterd.bus.holds import Holds
 from musterd.bus.limits import Limits
 from musterd.bus.log_control_iface import LogControlInterface
 from musterd.bus.manager_iface import ManagerInterface, manager_values
-from musterd.bus.names import BUS_NAME, LOG_CONTROL, MANAGER, REAPER, SESSION
+from musterd.bus.names import BUS_NAME, LOG_CONTROL, MANAGER, REAPER, SESSION, STOP_GATE
 from musterd.bus.polkit import Polkit
 from musterd.bus.reaper_iface import ReaperInterface, reaper_values
 from musterd.bus.session_iface import SessionInterface
+from musterd.bus.stopgate_iface import StopGateInterface, stop_gate_values
+from musterd.claiming import Claiming
 from musterd.core.config import Config
 from musterd.core.errors import MusterError
 from musterd.core.session import State
 from musterd.ender import Ender
+from musterd.gatekeeper import Gatekeeper
 from musterd.host import journal
 from musterd.host.clock import HostClock
 from musterd.host.configfiles import read_config
@@ -215,7 +218,12 @@ async def _build(
     stack.callback(callers.forget_all)
     door.callers = callers
     polkit.bus = bus
-    announcer.root_values = lambda: {**manager_values(manager), **reaper_values(manager, judge)}
+    announcer.claims_of = manager.claims.active
+    announcer.root_values = lambda: {
+        MANAGER: manager_values(manager),
+        REAPER: reaper_values(manager, judge),
+        STOP_GATE: stop_gate_values(manager),
+    }
     announcer.bus = bus
     service = Service(manager, remote, reaper, bus, gauge, log, options)
     bus.listen(service.bus_changed)
@@ -254,10 +262,13 @@ def _front(
     front = Front(contract, door, LIMITS)
     manager_iface = ManagerInterface(manager, remote, ender, reviver, door, holds)
     reaper_iface = ReaperInterface(manager, judge, reaper, door)
+    stop_gate_iface = StopGateInterface(manager, Gatekeeper(manager), Claiming(manager), door)
     front.register(MANAGER, manager_iface.handlers)
     front.register(REAPER, reaper_iface.handlers)
+    front.register(STOP_GATE, stop_gate_iface.handlers)
     front.properties(MANAGER, manager_iface.properties)
     front.properties(REAPER, reaper_iface.properties)
+    front.properties(STOP_GATE, stop_gate_iface.properties)
     front.properties(SESSION, SessionInterface(manager, judge).properties)
     log_control = LogControlInterface(LogControl(), door, os.getuid())
     front.properties(LOG_CONTROL, log_control.properties, log_control.set)

@@ -1,11 +1,14 @@
 """Ports that write down what they were told."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from helpers.builders import BOOT, MINUTE, NOW, look
 from musterd.agents.base import Adapter, Json, ProcessFacts
+from musterd.claiming import Claiming
+from musterd.core.claim import Claim, ClaimId
 from musterd.core.config import Config
 from musterd.core.errors import AccessDenied, Failed, NoSuchSession
 from musterd.core.event import AgentEvent, EventKind
@@ -14,6 +17,7 @@ from musterd.core.pressure import PressureSource, Reading
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.core.state import Modes
 from musterd.ender import Ender
+from musterd.gatekeeper import Gatekeeper
 from musterd.judge import Judge
 from musterd.manager import Manager, Ports
 from musterd.ports import Appeared, Caller, Ending, Gone, Leader, Leftover, Loaded, Record, WardenEvent
@@ -48,6 +52,9 @@ class FakeAgent(Adapter):
 
     def nothing_to_say(self, event: str) -> str:
         return "{}"
+
+    def block(self, event: str, reason: str) -> str:
+        return json.dumps({"decision": "block", "reason": reason})
 
     def resume_command(self, session: Session) -> tuple[str, ...]:
         return ("codex", "resume", session.agent_session_id) if session.agent_session_id else ()
@@ -208,11 +215,13 @@ class FakeStore:
     files: dict[str, Session] = field(default_factory=dict)
     modes: Modes = field(default_factory=Modes)
     quarantined: dict[str, str] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
+    before_claim: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
     failure: Exception | None = None
     remove_failure: Exception | None = None
 
     async def load(self) -> Loaded:
-        return Loaded(list(self.files.values()), self.modes, self.quarantined)
+        return Loaded(list(self.files.values()), self.modes, self.quarantined, list(self.claims.values()))
 
     async def create(self, session: Session) -> None:
         await self.save(session)
@@ -228,6 +237,20 @@ class FakeStore:
         if self.remove_failure:
             raise self.remove_failure
         self.files.pop(session_id, None)
+
+    async def create_claim(self, claim: Claim) -> None:
+        await self.save_claim(claim)
+
+    async def save_claim(self, claim: Claim) -> None:
+        await self.before_claim()
+        if self.failure:
+            raise self.failure
+        self.claims[claim.id] = claim
+
+    async def remove_claim(self, claim_id: ClaimId) -> None:
+        if self.remove_failure:
+            raise self.remove_failure
+        self.claims.pop(claim_id, None)
 
     async def save_modes(self, modes: Modes) -> None:
         if self.failure:
@@ -287,6 +310,15 @@ class FakeAnnouncer:
 
     def manager_changed(self, *names: str) -> None:
         self.told.append(" ".join(names))
+
+    def claims_changed(self, session: Session, claims: Sequence[str]) -> None:
+        self.told.append(f"claims {len(claims)}")
+
+    def gate_changed(self, *names: str) -> None:
+        self.told.append("gate " + " ".join(names))
+
+    def stop_evaluated(self, session: Session, verdict: str, *, enforced: bool) -> None:
+        self.told.append(f"stop {session.id} {verdict} {enforced}")
 
     def prepare_for_reap(self, session: Session, deadline: int) -> None:
         self.told.append(f"prepare {session.id}")
@@ -354,6 +386,8 @@ class Bench:
         self.reviver = Reviver(self.manager)
         self.judge = Judge(self.manager)
         self.reaper = Reaper(self.manager, self.judge, self.ender)
+        self.gatekeeper = Gatekeeper(self.manager)
+        self.claiming = Claiming(self.manager)
 
 
 DISK_FULL = Failed("The disk is full.")

@@ -46,6 +46,7 @@ _NO_SESSION = frozenset(
 )
 
 _INTERRUPTED = "[Request interrupted by user"
+_CUT = "interrupted"
 _DIALOG = re.compile(r"^[│ ]*\u276f 1\. ", re.MULTILINE)
 _COMPOSER = re.compile(r"^[│ ]*[>\u276f][ \u00a0]+(.*?)[│ ]*$")
 
@@ -116,6 +117,7 @@ class Claude(Adapter):
             transcript=word(payload, "transcript_path"),
             cwd=word(payload, "cwd"),
             detail=word(payload, "tool_name") or word(payload, "source") or word(payload, "reason"),
+            is_cut=event == "StopFailure",
         )
 
     def hooks_doubt(self, hooks: Sequence[Installed], file: str, settings: Mapping[str, Json]) -> str:
@@ -173,6 +175,7 @@ def _record(record: Json) -> AgentEvent | None:
         cwd=word(record, "cwd"),
         version=word(record, "version"),
         detail=detail,
+        is_cut=detail == _CUT,
     )
 
 
@@ -183,7 +186,7 @@ def _meaning(record: Json, message: Json) -> tuple[EventKind, str]:
             ends = reason in ("end_turn", "stop_sequence", "max_tokens", "refusal")
             return (EventKind.TURN_END if ends else EventKind.WORK), reason
         case "user" if _INTERRUPTED in _text(message):
-            return EventKind.TURN_END, "interrupted"
+            return EventKind.TURN_END, _CUT
         case "user" if record.get("isMeta") is not True and _text(message):
             return EventKind.TURN_START, ""
         case "user":

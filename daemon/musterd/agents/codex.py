@@ -144,6 +144,7 @@ class Codex(Adapter):
             transcript=word(payload, "transcript_path"),
             cwd=word(payload, "cwd"),
             detail=word(payload, "tool_name") or word(payload, "source") or word(payload, "reason"),
+            is_cut=event == "Interrupt",
         )
 
     def nothing_to_say(self, event: str) -> str:
@@ -218,7 +219,11 @@ def _record(record: Json) -> AgentEvent | None:
         case "event_msg", ("task_started" | "task_complete" | "turn_aborted") as word_of_turn:
             kind = _RECORDS[word_of_turn]
             return AgentEvent(
-                kind, ordered(kind, at), turn_id=_turn_id(payload), detail=word(payload, "reason")
+                kind,
+                ordered(kind, at),
+                turn_id=_turn_id(payload),
+                detail=word(payload, "reason"),
+                is_cut=word_of_turn == "turn_aborted",
             )
         case "response_item", item:
             return AgentEvent(EventKind.WORK, at, detail=item)

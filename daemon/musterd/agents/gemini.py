@@ -157,7 +157,9 @@ def _record(record: Json) -> AgentEvent | None:
             kind = EventKind.SETTLED if _is_all_cancelled(record) else EventKind.WORK
             return AgentEvent(kind, ordered(kind, at))
         case "info" if word(record, "content") == "Request cancelled.":  # Escape
-            return AgentEvent(EventKind.SETTLED, ordered(EventKind.SETTLED, at), detail="interrupted")
+            return AgentEvent(
+                EventKind.SETTLED, ordered(EventKind.SETTLED, at), detail="interrupted", is_cut=True
+            )
         case "gemini" if word(record, "content") and not tables(record, "toolCalls"):
             return AgentEvent(EventKind.TURN_END, ordered(EventKind.TURN_END, at))
         case _ if session := word(record, "sessionId"):

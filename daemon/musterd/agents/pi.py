@@ -38,6 +38,7 @@ _HOOKS = {
 
 # What an assistant message says about its turn: `toolUse` goes on, these end it unless something is queued.
 _STOPS = ("stop", "length", "aborted", "error")
+_CUT = ("aborted", "error")
 
 
 # Its arguments are gone once it has named itself: these are there only if whoever registered it told them.
@@ -139,7 +140,7 @@ def _entry(record: Json) -> AgentEvent | None:
             return AgentEvent(EventKind.NOTE, at, title=title_of(word(record, "name")))
         case "message":
             kind, detail = _message(table(record, "message"))
-            return AgentEvent(kind, ordered(kind, at), detail=detail)
+            return AgentEvent(kind, ordered(kind, at), detail=detail, is_cut=detail in _CUT)
         case _:
             return None
 

@@ -1,15 +1,15 @@
 """Tells the bus what changed: few signals, small, and nothing private in them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from musterd.core.evidence import Usage
-from musterd.core.session import Session
+from musterd.core.session import Session, SessionId
 
 from .connection import BusConnection
 from .contract import OBJECT_MANAGER, Contract
-from .names import MANAGER, REAPER, ROOT, SESSION, session_path
+from .names import MANAGER, REAPER, ROOT, SESSION, STOP_GATE, session_path
 from .session_iface import session_values
 
 # Changes within that many seconds go out as one signal for each object.
@@ -24,9 +24,10 @@ class BusAnnouncer:
     def __init__(self, contract: Contract) -> None:
         self._contract = contract
         self.bus: BusConnection | None = None
-        self.root_values: Callable[[], dict[str, Any]] = dict
+        self.root_values: Callable[[], Mapping[str, Mapping[str, Any]]] = dict  # of each interface
+        self.claims_of: Callable[[SessionId], list[str]] = lambda _: []
         self._changed: dict[tuple[str, str], dict[str, Any]] = {}  # (path, interface): new values
-        self._root_changed: set[str] = set()
+        self._root_changed: set[tuple[str, str]] = set()  # (interface, property)
         self._tick: asyncio.TimerHandle | None = None
 
     def session_new(self, session: Session) -> None:
@@ -48,8 +49,19 @@ class BusAnnouncer:
         self._emit(MANAGER, "SessionRemoved", [session.id, path, reason])
 
     def manager_changed(self, *names: str) -> None:
-        self._root_changed.update(names)
+        self._root_changed.update((interface, name) for interface in (MANAGER, REAPER) for name in names)
         self._wake()
+
+    def claims_changed(self, session: Session, claims: Sequence[str]) -> None:
+        self._changed.setdefault((session_path(session.id), SESSION), {})["Claims"] = list(claims)
+        self._wake()
+
+    def gate_changed(self, *names: str) -> None:
+        self._root_changed.update((STOP_GATE, name) for name in names)
+        self._wake()
+
+    def stop_evaluated(self, session: Session, verdict: str, *, enforced: bool) -> None:
+        self._emit(STOP_GATE, "StopEvaluated", [session.id, verdict, enforced])
 
     def prepare_for_reap(self, session: Session, deadline: int) -> None:
         self._emit(REAPER, "PrepareForReap", [session.id, deadline])
@@ -62,7 +74,8 @@ class BusAnnouncer:
 
     def _public(self, session: Session) -> object:
         """What every user of the machine may see: properties whose changes are sent with their values."""
-        return self._contract.interfaces[SESSION].changes(session_values(session, None, _NO_USAGE))[1]
+        values = {**session_values(session, None, _NO_USAGE), "Claims": self.claims_of(session.id)}
+        return self._contract.interfaces[SESSION].changes(values)[1]
 
     def _wake(self) -> None:
         if self._tick is None:
@@ -71,15 +84,14 @@ class BusAnnouncer:
     def _flush(self) -> None:
         self._tick = None
         changed, self._changed = self._changed, {}
-        names, self._root_changed = self._root_changed, set()
+        roots, self._root_changed = self._root_changed, set()
         if self.bus is None:
             return
         for (path, interface), values in changed.items():
             self.bus.emit_changed(path, interface, values, optional=True)
-        current = self.root_values() if names else {}
-        for interface in (MANAGER, REAPER):
-            known = self._contract.interfaces[interface].properties
-            self.bus.emit_changed(ROOT, interface, {name: current[name] for name in names if name in known})
+        for interface, current in (self.root_values() if roots else {}).items():
+            new = {name: value for name, value in current.items() if (interface, name) in roots}
+            self.bus.emit_changed(ROOT, interface, new)
 
     def _emit(self, interface: str, member: str, body: list[object]) -> None:
         if self.bus is not None:

@@ -10,7 +10,17 @@ from musterd.ports import Caller
 from .call import Call
 from .caller import Callers
 from .contract import OBJECT_MANAGER
-from .names import LOG_CONTROL, LOG_CONTROL_PATH, MANAGER, REAPER, ROOT, SESSION, session_id_of, session_path
+from .names import (
+    LOG_CONTROL,
+    LOG_CONTROL_PATH,
+    MANAGER,
+    REAPER,
+    ROOT,
+    SESSION,
+    STOP_GATE,
+    session_id_of,
+    session_path,
+)
 
 T = TypeVar("T")
 
@@ -33,7 +43,7 @@ class Door:
 
     async def interfaces(self, call: Call, path: str) -> Collection[str]:
         if path == ROOT:
-            return (MANAGER, REAPER, OBJECT_MANAGER)
+            return (MANAGER, REAPER, STOP_GATE, OBJECT_MANAGER)
         if path == LOG_CONTROL_PATH:
             return (LOG_CONTROL,)
         session_id = session_id_of(path)

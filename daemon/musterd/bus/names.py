@@ -7,6 +7,7 @@ SESSIONS = f"{ROOT}/session/"
 MANAGER = f"{BUS_NAME}.Manager"
 SESSION = f"{BUS_NAME}.Session"
 REAPER = f"{BUS_NAME}.Reaper"
+STOP_GATE = f"{BUS_NAME}.StopGate"
 
 # The same path and name for every service (org.freedesktop.LogControl1(5)).
 LOG_CONTROL = "org.freedesktop.LogControl1"

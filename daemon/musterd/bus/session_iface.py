@@ -28,7 +28,9 @@ class SessionInterface:
         if _asks_for_gauges(call):
             await self._judge.measure(self._manager.registry.get(session_id))
         session = self._manager.registry.get(session_id)
-        return session_values(session, self._judge.verdict(session.id), self._judge.last_usage(session.id))
+        claims = self._manager.claims.active(session.id)
+        verdict, usage = self._judge.verdict(session.id), self._judge.last_usage(session.id)
+        return {**session_values(session, verdict, usage), "Claims": claims}
 
 
 def _asks_for_gauges(call: Call) -> bool:
@@ -39,6 +41,7 @@ def _asks_for_gauges(call: Call) -> bool:
 
 
 def session_values(session: Session, verdict: Explanation | None, usage: Usage) -> dict[str, Any]:
+    """All but its claims, which are kept apart."""
     return {
         "Id": session.id,
         "Agent": session.agent.value,
@@ -67,5 +70,4 @@ def session_values(session: Session, verdict: Explanation | None, usage: Usage) 
         "EndedUSec": session.ended_usec,
         "Verdict": verdict.verdict.value if verdict else "",
         "KeptBy": verdict.kept_by if verdict else "",
-        "Claims": [],
     }

@@ -12,6 +12,10 @@ class NoSuchSession(MusterError):
     """Nothing on the roll answers to that id, pid or agent session."""
 
 
+class NoSuchClaim(MusterError):
+    """No claim has that id."""
+
+
 class AlreadyRegistered(MusterError):
     """Another live session holds that identity."""
 

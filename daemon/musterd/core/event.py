@@ -41,6 +41,7 @@ class AgentEvent:
     title: str = ""
     version: str = ""
     detail: str = ""  # one word for the log: the tool, the reason
+    is_cut: bool = False  # its user interrupted the turn, or an error of its model ended it
 
     def __post_init__(self) -> None:
         for name in ("agent_session_id", "subagent", "turn_id", "transcript", "cwd"):

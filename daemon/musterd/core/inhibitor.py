@@ -28,6 +28,7 @@ class Inhibitor:
     uid: int
     pid: int
     session: str  # "" covers all sessions of the uid
+    is_operators: bool = False  # an operator's: the user of an agent alone cannot let it off
 
     def covers(self, session: Session) -> bool:
         return self.session == session.id or (not self.session and self.uid == session.uid)
@@ -54,3 +55,8 @@ def delaying(inhibitors: Iterable[Inhibitor], what: What, session: Session) -> l
 
 def blocking(inhibitors: Iterable[Inhibitor], what: What, session: Session) -> list[Inhibitor]:
     return [i for i in inhibitors if i.mode is Mode.BLOCK and what in i.what and i.covers(session)]
+
+
+def letting_stop(inhibitors: Iterable[Inhibitor], session: Session) -> list[Inhibitor]:
+    """Whoever wants to wait a little with holding a turn lets it end, too: it cannot be held afterwards."""
+    return [i for i in inhibitors if i.is_operators and What.STOP in i.what and i.covers(session)]

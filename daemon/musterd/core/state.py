@@ -1,4 +1,4 @@
-"""The text of the state files: sessions and the mode file as TOML, versioned, read strictly."""
+"""The text of the state files: sessions, claims and the mode file as TOML, versioned, read strictly."""
 
 import tomllib
 from collections.abc import Mapping
@@ -8,11 +8,14 @@ from typing import TypeVar
 import tomli_w
 
 from musterd.core.case import Mode
+from musterd.core.claim import Budget, Claim, ClaimId, Owner, Phase, Row, Tally
 from musterd.core.session import Agent, Conversation, PidRef, Session, SessionId, Source, State
+from musterd.core.stopgate import GateMode
 from musterd.core.turn import Subagent, Turn
 
 SESSION_VERSION = 1
 MODE_VERSION = 1
+CLAIM_VERSION = 1
 
 T = TypeVar("T")
 
@@ -34,6 +37,10 @@ class Modes:
     reaper_change: Change = field(default_factory=Change)
     auto_disabled_reason: str = ""
     actions: tuple[int, ...] = ()  # realtime µs of reaps, or would-be reaps, of the past hour
+    gate: GateMode = GateMode.SHADOW
+    gate_change: Change = field(default_factory=Change)
+    kill_switch: bool = False  # of the stop gate
+    kill_switch_change: Change = field(default_factory=Change)
 
 
 def format_session(session: Session) -> str:
@@ -86,9 +93,44 @@ def format_modes(modes: Modes) -> str:
 def parse_modes(text: str) -> Modes:
     table = _versioned(text, MODE_VERSION, "modes")
     table["reaper"] = Mode(str(table.get("reaper", Mode.DRY_RUN)))
-    table["reaper_change"] = _build(Change, dict(_table(table.get("reaper_change", {}), "reaper_change")))
+    table["gate"] = GateMode(str(table.get("gate", GateMode.SHADOW)))
+    for name in ("reaper_change", "gate_change", "kill_switch_change"):
+        table[name] = _build(Change, _table(table.get(name, {}), name))
     table["actions"] = _numbers(table.get("actions", []), "actions")
     return _build(Modes, table)
+
+
+def format_claim(claim: Claim) -> str:
+    return tomli_w.dumps({"version": CLAIM_VERSION, "claim": _plain({"uid": 0, **_said(asdict(claim))})})
+
+
+def parse_claim(text: str) -> Claim:
+    table = _versioned(text, CLAIM_VERSION, "claim")
+    table["budget"] = Budget(str(table.get("budget")))
+    table["phase"] = Phase(str(table.get("phase")))
+    table["owner"] = _owner(_table(table.get("owner", {}), "owner"))
+    for name in ("checklist", "done"):
+        table[name] = _texts(table.get(name, []), name)
+    for name in ("enforced", "shadowed"):
+        table[name] = _tally(_table(table.get(name, {}), name))
+    return _build(Claim, table)
+
+
+def _owner(values: Mapping[str, object]) -> Owner:
+    leader = _build(PidRef, _table(values["leader"], "leader")) if "leader" in values else None
+    return _build(Owner, {**values, "leader": leader})
+
+
+def _tally(values: Mapping[str, object]) -> Tally:
+    row = dict(_table(values.get("row", {}), "row"))
+    row["reasons"] = _texts(row.get("reasons", []), "reasons")
+    return _build(Tally, {**values, "row": _build(Row, row)})
+
+
+def _said(table: Mapping[str, object]) -> dict[str, object]:
+    """Without what says nothing, at any depth."""
+    rows = {key: _said(value) if isinstance(value, dict) else value for key, value in table.items()}
+    return {key: value for key, value in rows.items() if value not in (None, "", (), {}, 0, False)}
 
 
 def _versioned(text: str, known: int, name: str) -> dict[str, object]:
@@ -105,7 +147,7 @@ def _build(kind: type[T], values: Mapping[str, object]) -> T:
         if name not in types:
             raise ValueError(f"unknown key '{name}'")
         expected = types[name]
-        if expected in (int, str, bool, SessionId) and type(value) is not _base(expected):
+        if expected in (int, str, bool, SessionId, ClaimId) and type(value) is not _base(expected):
             raise ValueError(f"'{name}' has a wrong type")
     try:
         return kind(**values)
@@ -114,7 +156,7 @@ def _build(kind: type[T], values: Mapping[str, object]) -> T:
 
 
 def _base(kind: object) -> object:
-    return str if kind is SessionId else kind
+    return str if kind in (SessionId, ClaimId) else kind
 
 
 def _table(value: object, name: str) -> Mapping[str, object]:

@@ -26,6 +26,7 @@ class Turn:
     answered: int = 0  # the latest answer of the human
     recovering: int = 0  # a compaction, back-off or retry began, and has not ended since
     recovered: int = 0  # the latest end of one
+    cut: int = 0  # the latest turn that its user or an error of its model ended
     left: int = 0  # the latest word that this conversation is over; some say so of a subagent's, too
     first: int = 0  # the earliest start of work that was seen
     heard: int = 0  # the latest word of any kind
@@ -62,6 +63,8 @@ def fold(turn: Turn, event: AgentEvent) -> Turn:
     turn = change(turn, event) if change else turn
     if event.pending is not None and event.at >= turn.heard:
         turn = replace(turn, pending=event.pending)
+    if event.is_cut:
+        turn = replace(turn, cut=max(turn.cut, event.at))
     return replace(turn, heard=max(turn.heard, event.at))
 
 

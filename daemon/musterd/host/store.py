@@ -1,4 +1,4 @@
-"""State that survives: modes and sessions as TOML files in one directory, one file a session."""
+"""State that survives: modes, sessions and claims as TOML files in one directory, one file each."""
 
 import asyncio
 import errno
@@ -8,15 +8,25 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
+from musterd.core.claim import Claim, ClaimId
 from musterd.core.errors import AlreadyRegistered, InvalidArgs
 from musterd.core.session import Session, SessionId
-from musterd.core.state import Modes, format_modes, format_session, parse_modes, parse_session
+from musterd.core.state import (
+    Modes,
+    format_claim,
+    format_modes,
+    format_session,
+    parse_claim,
+    parse_modes,
+    parse_session,
+)
 from musterd.ports import Loaded
 
 from .statedir import StateDir, failed
 
 MODE = "mode.toml"
 SESSIONS = "sessions"
+CLAIMS = "claims"
 SUFFIX = ".toml"
 LOCK = "lock"
 QUARANTINE = "quarantine"
@@ -42,6 +52,7 @@ class FileStore:
             self._top = self._directory(path)
             self._lock = self._top.lock(LOCK)
             self._sessions = self._directory(os.path.join(path, SESSIONS))
+            self._claims = self._directory(os.path.join(path, CLAIMS))
             self._quarantine = self._directory(os.path.join(path, QUARANTINE))
         except OSError as exc:
             self._close()
@@ -77,6 +88,26 @@ class FileStore:
             await self._run(self._sessions.remove, _file_name(session_id))
         except OSError as exc:
             raise self._failed(f"remove session '{session_id}'", exc) from exc
+
+    async def create_claim(self, claim: Claim) -> None:
+        try:
+            await self._run(self._claims.create, _file_name(claim.id), format_claim(claim))
+        except FileExistsError:
+            raise AlreadyRegistered(f"The id '{claim.id}' is taken.") from None
+        except OSError as exc:
+            raise self._failed(f"write claim '{claim.id}'", exc) from exc
+
+    async def save_claim(self, claim: Claim) -> None:
+        try:
+            await self._run(self._claims.replace, _file_name(claim.id), format_claim(claim))
+        except OSError as exc:
+            raise self._failed(f"write claim '{claim.id}'", exc) from exc
+
+    async def remove_claim(self, claim_id: ClaimId) -> None:
+        try:
+            await self._run(self._claims.remove, _file_name(claim_id))
+        except OSError as exc:
+            raise self._failed(f"remove claim '{claim_id}'", exc) from exc
 
     async def save_modes(self, modes: Modes) -> None:
         try:
@@ -122,15 +153,18 @@ class FileStore:
 
     def _load(self) -> Loaded:
         quarantined: dict[str, str] = {}
-        for directory in (self._top, self._sessions):
+        for directory in (self._top, self._sessions, self._claims):
             directory.clean()
-        sessions = [
-            session
-            for name in sorted(os.listdir(self._sessions.fd))
-            if (session := self._read(self._sessions, name, _parse_named, quarantined))
-        ]
+        sessions = self._read_all(self._sessions, _parse_session, quarantined)
+        claims = self._read_all(self._claims, _parse_claim, quarantined)
         modes = self._read(self._top, MODE, lambda _, text: parse_modes(text), quarantined)
-        return Loaded(sessions, modes or Modes(), quarantined)
+        return Loaded(sessions, modes or Modes(), quarantined, claims)
+
+    def _read_all(
+        self, directory: StateDir, parse: Callable[[str, str], R], quarantined: dict[str, str]
+    ) -> list[R]:
+        read = (self._read(directory, name, parse, quarantined) for name in sorted(os.listdir(directory.fd)))
+        return [found for found in read if found]
 
     def _read(
         self, directory: StateDir, name: str, parse: Callable[[str, str], R], quarantined: dict[str, str]
@@ -148,14 +182,24 @@ class FileStore:
         return None
 
 
-def _parse_named(name: str, text: str) -> Session:
+def _parse_session(name: str, text: str) -> Session:
     session = parse_session(text)
-    if name != session.id + SUFFIX or not _ID.fullmatch(session.id):
-        raise ValueError(f"it holds session '{session.id[:64]}'")
+    _check_name(name, "session", session.id)
     return session
 
 
-def _file_name(session_id: str) -> str:
-    if not _ID.fullmatch(session_id):
-        raise InvalidArgs(f"'{session_id[:64]}' cannot be the id of a session.")
-    return session_id + SUFFIX
+def _parse_claim(name: str, text: str) -> Claim:
+    claim = parse_claim(text)
+    _check_name(name, "claim", claim.id)
+    return claim
+
+
+def _check_name(name: str, what: str, held: str) -> None:
+    if name != held + SUFFIX or not _ID.fullmatch(held):
+        raise ValueError(f"it holds {what} '{held[:64]}'")
+
+
+def _file_name(name: str) -> str:
+    if not _ID.fullmatch(name):
+        raise InvalidArgs(f"'{name[:64]}' cannot be an id.")
+    return name + SUFFIX

@@ -1,0 +1,125 @@
+"""The book of claims: each is on disk before anybody is told, and rows of holds are counted beside it."""
+
+import asyncio
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import suppress
+
+from musterd.core.claim import Claim, ClaimId, Row
+from musterd.core.errors import Failed, LimitReached, NoSuchClaim
+from musterd.core.session import SessionId
+from musterd.ports import Store
+
+ACTIVE_PER_SESSION = 16
+ACTIVE_PER_USER = 256
+ACTIVE = 4096
+FINISHED_PER_SESSION = 16  # remembered; older ones are forgotten
+
+
+class Claims:
+    """`on_change` is told whose claims are not the same any more."""
+
+    def __init__(self, store: Store, on_change: Callable[[SessionId], None]) -> None:
+        self._store = store
+        self._on_change = on_change
+        self._claims: dict[ClaimId, Claim] = {}  # oldest first
+        self._by_session: dict[SessionId, list[ClaimId]] = {}
+        self._rows: dict[tuple[SessionId, bool], Row] = {}  # (session, enforced)
+        self._adding = asyncio.Lock()
+
+    def __iter__(self) -> Iterator[Claim]:
+        return iter(list(self._claims.values()))
+
+    def load(self, claims: Iterable[Claim]) -> None:
+        for claim in sorted(claims, key=lambda claim: claim.created_usec):
+            self._enter(claim)
+            for enforced in (False, True):
+                rows = self.row(claim.owner.session, enforced=enforced), claim.tally(enforced=enforced).row
+                self._rows[claim.owner.session, enforced] = max(rows, key=lambda row: row.holds)
+
+    def _enter(self, claim: Claim) -> None:
+        self._claims[claim.id] = claim
+        self._by_session.setdefault(claim.owner.session, []).append(claim.id)
+
+    def get(self, claim_id: str) -> Claim:
+        try:
+            return self._claims[ClaimId(claim_id)]
+        except KeyError:
+            raise NoSuchClaim(f"There is no claim '{claim_id[:64]}'.") from None
+
+    def of(self, session_id: SessionId) -> list[Claim]:
+        return [self._claims[claim_id] for claim_id in self._by_session.get(session_id, ())]
+
+    def active(self, session_id: SessionId) -> list[str]:
+        """Ids of those that are not finished."""
+        return [claim.id for claim in self.of(session_id) if not claim.is_finished]
+
+    def row(self, session_id: SessionId, *, enforced: bool) -> Row:
+        return self._rows.get((session_id, enforced), Row())
+
+    def set_row(self, session_id: SessionId, row: Row, *, enforced: bool) -> None:
+        """Of sessions that never claimed anything nothing is remembered."""
+        if session_id in self._by_session or (session_id, enforced) in self._rows:
+            self._rows[session_id, enforced] = row
+
+    async def add(self, claim: Claim) -> None:
+        """On disk when it returns. Raises LimitReached."""
+        async with self._adding:
+            self._check_room(claim)
+            await self._store.create_claim(claim)
+            self._enter(claim)
+        self._on_change(claim.owner.session)
+
+    def _check_room(self, claim: Claim) -> None:
+        active = [known for known in self._claims.values() if not known.is_finished]
+        for limit, whose, count in (
+            (ACTIVE_PER_SESSION, "this session has", len(self.active(claim.owner.session))),
+            (ACTIVE_PER_USER, f"user {claim.uid} has", sum(known.uid == claim.uid for known in active)),
+            (ACTIVE, "there are", len(active)),
+        ):
+            if count >= limit:
+                raise LimitReached(f"No more claims: {whose} {limit} that are active; finish some first.")
+
+    async def put(self, claim: Claim) -> None:
+        """A claim takes its new value, on disk when this returns. What cannot be written is taken back."""
+        before = self.get(claim.id)
+        self._claims[claim.id] = claim
+        try:
+            await self._store.save_claim(claim)
+        except Failed:
+            if self._claims.get(claim.id) is claim:
+                self._claims[claim.id] = before
+            raise
+        if claim.id not in self._claims:  # released while it was written
+            await self._store.remove_claim(claim.id)
+            raise NoSuchClaim(f"Claim '{claim.id}' was released meanwhile.")
+        if claim.is_finished is not before.is_finished:
+            self._on_change(claim.owner.session)
+            await self._forget_finished(claim.owner.session)
+
+    async def remove(self, claim_id: ClaimId) -> None:
+        """Gone for good when this returns."""
+        claim = self._claims.pop(claim_id, None)
+        if claim is None:
+            return  # by somebody else meanwhile
+        self._by_session[claim.owner.session].remove(claim_id)
+        try:
+            await self._store.remove_claim(claim_id)
+        except Failed:
+            self._enter(claim)
+            raise
+        self._on_change(claim.owner.session)
+
+    async def _forget_finished(self, session_id: SessionId) -> None:
+        finished = [claim for claim in self.of(session_id) if claim.is_finished]
+        with suppress(Failed):  # they are remembered a little longer
+            for claim in finished[:-FINISHED_PER_SESSION]:
+                await self.remove(claim.id)
+
+    async def forget_others(self, sessions: Container[object]) -> None:
+        """Claims end with their session: nobody else can ever be their owner."""
+        for session_id in [known for known in self._by_session if known not in sessions]:
+            for claim in self.of(session_id):
+                await self.remove(claim.id)
+            self._by_session.pop(session_id, None)
+            self._rows.pop((session_id, False), None)
+            self._rows.pop((session_id, True), None)

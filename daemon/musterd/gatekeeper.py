@@ -1,0 +1,252 @@
+"""The stop gate at work: asks for the facts, in time, and acts on the core's decision as the mode allows.
+
+Whatever fails or is late lets the turn end. A hold is on disk before the agent is told, so that no crash of
+ours makes it more than its budget.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+
+from musterd.agents.base import Json
+from musterd.agents.fields import word
+from musterd.core.claim import Row
+from musterd.core.errors import InvalidArgs, MusterError, NotAuthorized
+from musterd.core.event import AgentEvent, EventKind
+from musterd.core.evidence import Work
+from musterd.core.session import Session, SessionId
+from musterd.core.spec import text
+from musterd.core.state import Change
+from musterd.core.stopgate import (
+    Allow,
+    Block,
+    Decision,
+    GateMode,
+    Reason,
+    Stop,
+    decide,
+    is_new_prompt,
+    lets_go,
+    row_after,
+)
+from musterd.manager import Manager
+from musterd.ports import Action, Caller, Record
+
+logger = logging.getLogger(__name__)
+
+# Of the hook's time, for the hook itself: to start, to reach us, and to print what we said.
+MARGIN = 0.5
+
+# Left of ours when the facts are in, to write them down.
+WRITING = 0.1
+
+# Looks for work at one time: each starts programs. Who waits too long for one may stop.
+LOOKS = 4
+
+
+class Gatekeeper:
+    """Answers for the manager: `ask` and `heard` are called with what hooks report."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+        self._ports = manager.ports
+        self._claims = manager.claims
+        self._looks = asyncio.Semaphore(LOOKS)
+        manager.gate = self
+
+    @property
+    def acting_mode(self) -> GateMode:
+        """As it acts: what cannot be written down is not done."""
+        return GateMode.OFF if self._ports.log.health else self._manager.modes.gate
+
+    # An operator's orders
+
+    async def set_mode(self, caller: Caller, mode: str, why: str) -> None:
+        """On disk when it returns."""
+        try:
+            wanted = GateMode(mode)
+        except ValueError:
+            raise InvalidArgs(f"mode '{mode[:64]}' is not 'off', 'shadow' or 'enforce'") from None
+        change = await self._change(caller, why)
+        before = self._manager.modes.gate
+        await self._manager.keep_modes(gate=wanted, gate_change=change)
+        self._told(change, "gate-mode", f"stop gate {before} → {wanted}: {why}", "Mode")
+
+    async def set_kill_switch(self, caller: Caller, why: str, *, on: bool) -> None:
+        """On disk when it returns."""
+        change = await self._change(caller, why)
+        await self._manager.keep_modes(kill_switch=on, kill_switch_change=change)
+        words = "on" if on else "off"
+        self._told(change, "kill-switch", f"kill switch of the stop gate {words}: {why}", "KillSwitch")
+
+    async def _change(self, caller: Caller, why: str) -> Change:
+        if not await self._ports.authority.allows(caller, Action.SET_MODE):
+            raise NotAuthorized("Only an operator may change the stop gate.")
+        return Change(caller.uid, self._ports.clock.now(), text(why))
+
+    def _told(self, change: Change, kind: str, said: str, name: str) -> None:
+        self._ports.log.append(Record(change.at, kind, uid=change.by_uid, text=said))
+        self._ports.announcer.gate_changed(name)
+
+    # What hooks report
+
+    def heard(self, session_id: SessionId, event: AgentEvent, payload: Json) -> None:
+        """A prompt of its user starts a new count."""
+        for enforced in (False, True):
+            row = self._claims.row(session_id, enforced=enforced)
+            if row == Row():
+                continue
+            if event.kind is EventKind.SETTLED and not event.subagent:
+                self._claims.set_row(session_id, replace(row, is_open=False), enforced=enforced)
+            elif is_new_prompt(row, event, word(payload, "prompt")):
+                self._claims.set_row(session_id, Row(), enforced=enforced)
+
+    async def ask(
+        self,
+        session_id: SessionId,
+        event: AgentEvent,
+        payload: Json,
+        hold: Callable[[str], str],
+        begun: float,
+    ) -> str:
+        """Whether a turn may end -> what its hook must print to hold it, "" to let it end.
+
+        `hold` puts a reason into the agent's dialect ("" if it cannot); `begun` is when the hook called, in
+        the time of the loop. Raises nothing.
+        """
+        until = begun + self._patience
+        mode = self.acting_mode
+        output = ""
+        try:
+            async with asyncio.timeout_at(until):
+                decision = await self._decide(session_id, event, payload, hold, until)
+            if isinstance(decision, Block):
+                decision = self._unless_changed(decision, mode, until)
+                output = hold(decision.text) if isinstance(decision, Block) else ""
+        except TimeoutError:
+            decision = _allow("late", "the answer was not found in time")
+        except MusterError as exc:
+            decision = _allow("failed", str(exc))
+        except Exception as exc:
+            logger.exception("The stop gate failed for session '%s'", session_id)
+            decision = _allow("failed", f"the stop gate failed: {type(exc).__name__}")
+        self._settle(session_id, decision, mode)
+        return output if mode is GateMode.ENFORCE else ""
+
+    def _unless_changed(self, block: Block, mode: GateMode, until: float) -> Decision:
+        """What an operator changed while it was written down, or a loop that stood still, comes first."""
+        if asyncio.get_running_loop().time() > until:
+            return _allow("late", "the answer came too late")
+        if self.acting_mode is not mode or self._manager.modes.kill_switch:
+            return _allow("mode", "the stop gate was switched meanwhile")
+        return block
+
+    @property
+    def _patience(self) -> float:
+        timeout = self._manager.config.stop_gate.hook_timeout
+        return timeout - min(MARGIN, timeout / 2)
+
+    async def _decide(
+        self,
+        session_id: SessionId,
+        event: AgentEvent,
+        payload: Json,
+        hold: Callable[[str], str],
+        until: float,
+    ) -> Decision:
+        stop = self._stop(session_id, event, payload, hold)
+        if allow := lets_go(stop):
+            return allow
+        work = await self._work(stop.session, until)
+        # Anything may have happened meanwhile: all that we know is looked up again.
+        before, stop = stop, replace(self._stop(session_id, event, payload, hold), work=work)
+        if stop.mode is not before.mode:
+            return _allow("mode", "the stop gate was switched meanwhile")
+        decision = decide(stop)
+        if isinstance(decision, Block):
+            await self._count(stop, decision)
+        return decision
+
+    def _stop(
+        self, session_id: SessionId, event: AgentEvent, payload: Json, hold: Callable[[str], str]
+    ) -> Stop:
+        manager, mode = self._manager, self.acting_mode
+        return Stop(
+            session=manager.registry.get(session_id),
+            event=event,
+            mode=mode,
+            kill_switch=manager.modes.kill_switch,
+            claims=self._claims.of(session_id),
+            row=self._claims.row(session_id, enforced=mode is GateMode.ENFORCE),
+            is_reentrant=payload.get("stop_hook_active") is True,
+            is_holdable=bool(hold("why")),
+            inhibitors=list(manager.inhibitors),
+            tier=manager.pressure.tier,
+            now=self._ports.clock.now(),
+        )
+
+    async def _work(self, session: Session, until: float) -> Work | None:
+        config = self._manager.config.stop_gate
+        async with self._looks:
+            left = until - WRITING - asyncio.get_running_loop().time()
+            if left <= 0:
+                return None
+            timeout = min(left, config.check_timeout) if config.check_command else left
+            try:
+                warden = self._manager.warden_of(session.uid)
+                return await warden.work(session, config.check_command, timeout)
+            except MusterError as exc:
+                logger.info("What session '%s' has to do is not known: %s", session.id, exc)
+                return None
+
+    async def _count(self, stop: Stop, block: Block) -> None:
+        """Nobody is held for what is not written down."""
+        row = (
+            row_after(stop.row, block)
+            if stop.enforced
+            else replace(row_after(stop.row, block), is_open=False)
+        )
+        self._claims.set_row(stop.session.id, row, enforced=stop.enforced)
+        held = [claim.held(row, enforced=stop.enforced) for claim in block.claims]
+        await asyncio.gather(*map(self._claims.put, held))
+
+    # What is told of it
+
+    def _settle(self, session_id: SessionId, decision: Decision, mode: GateMode) -> None:
+        session = self._manager.registry.find(session_id)
+        if mode is GateMode.OFF or session is None:
+            return
+        enforced = mode is GateMode.ENFORCE
+        if isinstance(decision, Allow):
+            row = row_after(self._claims.row(session_id, enforced=enforced), decision)
+            self._claims.set_row(session_id, row, enforced=enforced)
+        verdict = (
+            "exhausted" if isinstance(decision, Allow) and decision.is_exhausted else _verdict(decision)
+        )
+        self._ports.log.append(_record(self._ports.clock.now(), session, decision, enforced=enforced))
+        self._ports.announcer.stop_evaluated(session, verdict, enforced=enforced)
+
+
+def _allow(rule: str, why: str) -> Allow:
+    return Allow((Reason(rule, why),))
+
+
+def _verdict(decision: Decision) -> str:
+    return "block" if isinstance(decision, Block) else "allow"
+
+
+def _record(now: int, session: Session, decision: Decision, *, enforced: bool) -> Record:
+    fields: dict[str, str | int] = {"verdict": _verdict(decision), "enforced": int(enforced)}
+    name = f"session '{session.id}'"
+    if isinstance(decision, Block):
+        fields["claim"] = " ".join(claim.id for claim in decision.claims)
+        kind, how = ("held", "is held") if enforced else ("would-hold", "would be held")
+        return Record(
+            now, kind, session.id, session.uid, f"{name} {how}: {'; '.join(decision.reasons)}", fields
+        )
+    fields["rules"] = decision.rules
+    if decision.is_exhausted:
+        said = f"{name} may stop though its claim is not done: {decision.text}"
+        return Record(now, "let-go", session.id, session.uid, said, fields)
+    return Record(now, "stop", session.id, session.uid, f"{name} may stop: {decision.text}", fields)
