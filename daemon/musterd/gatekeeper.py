@@ -189,13 +189,11 @@ class Gatekeeper:
     async def _work(self, session: Session, until: float) -> Work | None:
         config = self._manager.config.stop_gate
         async with self._looks:
-            left = until - WRITING - asyncio.get_running_loop().time()
-            if left <= 0:
-                return None
-            timeout = min(left, config.check_timeout) if config.check_command else left
             try:
-                warden = self._manager.warden_of(session.uid)
-                return await warden.work(session, config.check_command, timeout)
+                warden = await self._manager.warden_of(session.uid)
+                left = until - WRITING - asyncio.get_running_loop().time()
+                seconds = min(left, config.check_timeout) if config.check_command else left
+                return await warden.work(session, config.check_command, seconds) if left > 0 else None
             except MusterError as exc:
                 logger.info("What session '%s' has to do is not known: %s", session.id, exc)
                 return None

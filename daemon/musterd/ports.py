@@ -192,7 +192,7 @@ class Loaded:
     sessions: Sequence[Session]
     modes: Modes
     quarantined: Mapping[str, str]
-    claims: Sequence[Claim] = ()
+    claims: Sequence[Claim] = field(default_factory=list)
 
 
 class Store(Protocol):

@@ -11,6 +11,7 @@ from helpers.installation import Installation, some_process
 README = Path(__file__).parents[2] / "dbus" / "README.md"
 ID = "k3v9qd"  # the id in the examples
 PID = "4711"
+CLAIM = "c5d0c1f2e"
 
 
 def examples() -> Iterator[tuple[str, str]]:
@@ -37,11 +38,13 @@ def test_each_example_answers_as_shown(musterd: Installation) -> None:
     commands = list(examples())
     assert len(commands) > 20
     with some_process() as process:
-        session_id = musterd.register(process)
+        session_id, claim_id = musterd.register(process), CLAIM
         for command, shown in commands:
-            typed = command.replace(ID, session_id).replace(PID, str(process.pid))
+            typed = command.replace(ID, session_id).replace(PID, str(process.pid)).replace(CLAIM, claim_id)
             busctl, *rest = shlex.split(typed)
             done = subprocess.run(
                 [busctl, f"--address={musterd.bus}", *rest], capture_output=True, text=True, check=False
             )
+            if "StopGate Claim" in typed:
+                claim_id = done.stdout.split('"')[1]
             assert re.fullmatch(pattern(shown), (done.stdout + done.stderr).rstrip("\n")), (typed, done)

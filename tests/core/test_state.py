@@ -8,8 +8,19 @@ from hypothesis import strategies as st
 
 from helpers import state_values
 from helpers.builders import session
+from musterd.core.case import Mode
+from musterd.core.claim import Claim, ClaimId
 from musterd.core.session import Session
-from musterd.core.state import Modes, format_modes, format_session, parse_modes, parse_session
+from musterd.core.state import (
+    Modes,
+    format_claim,
+    format_modes,
+    format_session,
+    parse_claim,
+    parse_modes,
+    parse_session,
+)
+from musterd.core.stopgate import GateMode
 
 
 @given(state_values.sessions)
@@ -24,6 +35,34 @@ def test_a_file_of_an_older_version_is_read() -> None:
     written = format_session(value)
     assert "environ" not in written
     assert parse_session(written) == value
+
+
+@given(state_values.claims)
+@example(Claim(ClaimId("c1"), 0, "a task"))
+def test_a_claim_is_read_as_it_was_written(value: Claim) -> None:
+    assert parse_claim(format_claim(value)) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "version = 2\n[claim]\n",
+        'version = 1\n[claim]\nid = "c1"\nuid = 1\ntask = "t"\nphase = "later"\nbudget = "small"\n',
+        'version = 1\n[claim]\nid = "c1"\nuid = 1\ntask = "t"\nphase = "done"\nbudget = "huge"\n',
+        'version = 1\n[claim]\nid = 1\nuid = 1\ntask = "t"\nphase = "done"\nbudget = "small"\n',
+        'version = 1\n[claim]\nid = "c1"\nuid = 1\ntask = "t"\nphase = "done"\nbudget = "small"\nx = 1\n',
+        'version = 1\n[claim]\nid = "c1"\nuid = 1\ntask = "t"\nphase = "done"\nbudget = "small"\ndone = 1\n',
+    ],
+)
+def test_what_is_no_claim_of_ours_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        parse_claim(text)
+
+
+def test_a_mode_file_from_before_the_gate_means_shadow() -> None:
+    modes = parse_modes('version = 1\n[modes]\nreaper = "on"\n')
+    assert (modes.reaper, modes.gate, modes.kill_switch) == (Mode.ON, GateMode.SHADOW, False)
 
 
 @given(state_values.modes)

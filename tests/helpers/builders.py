@@ -4,10 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from musterd.core.case import Case, Mode, World
+from musterd.core.claim import Claim, ClaimId, Owner
 from musterd.core.config import ReaperConfig
-from musterd.core.evidence import Child, Identity, Observation, Presence, Screen, Transcript, Usage
+from musterd.core.event import AgentEvent, EventKind
+from musterd.core.evidence import Child, Identity, Observation, Presence, Screen, Transcript, Usage, Work
 from musterd.core.pressure import Tier
 from musterd.core.session import Agent, PidRef, Session, SessionId, Source, State
+from musterd.core.stopgate import Stop
 from musterd.core.turn import Turn
 
 SECOND = 1_000_000
@@ -83,3 +86,26 @@ def case(**changes: Any) -> Case:
 
 def world(**changes: Any) -> World:
     return replace(World(mode=Mode.DRY_RUN, tier=Tier.CRITICAL, now=NOW), **changes)
+
+
+def working() -> Turn:
+    """A prompt was taken, and work goes on."""
+    return Turn(started=NOW - SECOND, first=NOW - 100 * MINUTE, heard=NOW - SECOND, settled=NOW - MINUTE)
+
+
+def claim(**changes: Any) -> Claim:
+    """Active, and stamped by `session()`."""
+    owner = Owner.of(session(), NOW - 30 * MINUTE)
+    return replace(Claim(ClaimId("c1"), 1000, "tidy up", owner=owner, created_usec=owner.at), **changes)
+
+
+def stop(**changes: Any) -> Stop:
+    """One that is held."""
+    held = Stop(
+        session=session(state=State.BUSY, turn=working()),
+        event=AgentEvent(EventKind.STOP, NOW, agent_session_id="thread-1"),
+        claims=[claim()],
+        work=Work(),
+        now=NOW,
+    )
+    return replace(held, **changes)

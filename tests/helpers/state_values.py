@@ -3,8 +3,10 @@
 from hypothesis import strategies as st
 
 from musterd.core.case import Mode
+from musterd.core.claim import Budget, Claim, ClaimId, Owner, Phase, Row, Tally
 from musterd.core.session import Agent, Conversation, PidRef, Session, SessionId, Source, State
 from musterd.core.state import Change, Modes
+from musterd.core.stopgate import GateMode
 from musterd.core.turn import Subagent, Turn
 
 numbers = st.integers(min_value=0, max_value=2**63 - 1)
@@ -57,10 +59,32 @@ sessions = st.builds(
     ended_reason=texts,
     last_error=texts,
 )
+changes = st.builds(Change, numbers, numbers, texts)
 modes = st.builds(
     Modes,
     st.sampled_from(Mode),
-    st.builds(Change, numbers, numbers, texts),
+    changes,
     texts,
     st.lists(numbers, max_size=5).map(tuple),
+    st.sampled_from(GateMode),
+    changes,
+    st.booleans(),
+    changes,
+)
+tallies = st.builds(Tally, numbers, st.builds(Row, numbers, lists, st.booleans()))
+claims = st.builds(
+    Claim,
+    id=ids.map(ClaimId),
+    uid=numbers,
+    task=texts,
+    budget=st.sampled_from(Budget),
+    deadline=numbers,
+    phase=st.sampled_from(Phase),
+    checklist=lists,
+    done=lists,
+    owner=st.builds(Owner, ids, st.none() | leaders, texts, texts, numbers),
+    created_usec=numbers,
+    finished_usec=numbers,
+    enforced=tallies,
+    shadowed=tallies,
 )

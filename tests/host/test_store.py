@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.builders import session
+from helpers.builders import claim, session
 from musterd.core.case import Mode
 from musterd.core.errors import AlreadyRegistered, Failed, InvalidArgs
 from musterd.core.session import Session, SessionId
@@ -22,6 +22,7 @@ from musterd.ports import Loaded, Store
 
 A = session(id=SessionId("a"))
 B = session(id=SessionId("b"), uid=0, title="second")
+C = claim()
 
 
 @asynccontextmanager
@@ -88,11 +89,38 @@ async def test_an_id_cannot_leave_the_directory(name: str, tmp_path: Path) -> No
             await store.remove(SessionId(name))
 
 
+async def test_claims_survive_a_restart_until_they_are_removed(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.create_claim(C)
+        with pytest.raises(AlreadyRegistered):
+            await store.create_claim(C)
+        await store.save_claim(replace(C, task="other"))
+    assert (await loaded(tmp_path)).claims == [replace(C, task="other")]
+    async with opened(tmp_path) as store:
+        await store.remove_claim(C.id)
+        await store.remove_claim(C.id)
+    assert (await loaded(tmp_path)).claims == []
+
+
+async def test_a_claim_that_does_not_parse_is_set_aside(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await store.create_claim(C)
+    file = tmp_path / "claims" / "c1.toml"
+    whole = file.read_text()
+    (tmp_path / "claims" / "c2.toml").write_text(whole)  # says that it is another
+    file.write_text(whole[: len(whole) // 2])
+    found = await loaded(tmp_path)
+    assert (found.claims, sorted(found.quarantined)) == ([], ["c1.toml", "c2.toml"])
+    assert quarantine(tmp_path) == ["c1.toml", "c2.toml"]
+
+
 async def test_others_cannot_read_it(tmp_path: Path) -> None:
     os.chmod(tmp_path, 0o755)
     await written(tmp_path / "state", A)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").rglob("*")}
-    assert modes == {"sessions": 0o700, "quarantine": 0o700, "a.toml": 0o600, "lock": 0o600}
+    assert modes == {
+        "sessions": 0o700, "claims": 0o700, "quarantine": 0o700, "a.toml": 0o600, "lock": 0o600
+    }  # fmt: skip
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
 
@@ -190,11 +218,12 @@ async def test_nothing_in_quarantine_is_overwritten(tmp_path: Path) -> None:
 
 async def test_what_a_crash_left_under_way_is_removed(tmp_path: Path) -> None:
     await written(tmp_path, A)
-    for directory in (tmp_path, tmp_path / "sessions"):
+    for directory in (tmp_path, tmp_path / "sessions", tmp_path / "claims"):
         (directory / ".new-0123456789abcdef").write_text("half a")
     assert await loaded(tmp_path) == Loaded([A], Modes(), {})
     assert sorted(os.listdir(tmp_path / "sessions")) == ["a.toml"]
-    assert sorted(os.listdir(tmp_path)) == ["lock", "quarantine", "sessions"]
+    assert sorted(os.listdir(tmp_path)) == ["claims", "lock", "quarantine", "sessions"]
+    assert os.listdir(tmp_path / "claims") == []
 
 
 @contextmanager

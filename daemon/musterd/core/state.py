@@ -101,7 +101,10 @@ def parse_modes(text: str) -> Modes:
 
 
 def format_claim(claim: Claim) -> str:
-    return tomli_w.dumps({"version": CLAIM_VERSION, "claim": _plain({"uid": 0, **_said(asdict(claim))})})
+    table = {**_said(asdict(claim)), "id": claim.id, "uid": claim.uid, "task": claim.task}
+    leader = {"leader": asdict(claim.owner.leader)} if claim.owner.leader else {}
+    table["owner"] = {**_said(asdict(claim.owner)), **leader}
+    return tomli_w.dumps({"version": CLAIM_VERSION, "claim": _plain(table)})
 
 
 def parse_claim(text: str) -> Claim:
