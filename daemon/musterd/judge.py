@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from musterd.core.case import Case, Explanation, Mode, Verdict, World
 from musterd.core.errors import Failed, NoSuchSession
-from musterd.core.evidence import Observation, Usage
+from musterd.core.evidence import Observation, Unknown, Usage
 from musterd.core.reaper import explain
 from musterd.core.session import Session, SessionId
 from musterd.core.units import USEC_PER_SEC
@@ -131,6 +131,7 @@ class Judge:
             claims=[claim.id for claim in manager.claims.of(session.id) if claim.is_open(now)],
             refused=self._refused.get(session.id, 0),
             twins=[twin.id for twin in twins if twin.id != session.id],
+            is_ours=_is_in_tree(look, self._ports.pid),
             unsupported=self._ports.adapters[session.agent].unsupported(session.version),
             config=manager.config.reaper,
             tier=manager.pressure.tier,
@@ -193,6 +194,11 @@ def _wants_worktree(case: Case, explanation: Explanation, *, closely: bool) -> b
     if case.config.worktree_policy == "keep":
         return explanation.kept_by == "worktree"
     return closely and explanation.verdict is not Verdict.KEEP
+
+
+def _is_in_tree(look: Observation, pid: int) -> bool:
+    """Whether that process was started by the agent, or by what it started, and be it long ago."""
+    return not isinstance(look.children, Unknown) and pid in {child.process.pid for child in look.children}
 
 
 def _verdict_record(case: Case, explanation: Explanation) -> Record:

@@ -65,6 +65,7 @@ class Ports:
     gauge: PressureGauge
     adapters: Mapping[Agent, Adapter]
     boot_id: str  # of the machine, now; as in PidRef
+    pid: int  # our own
 
 
 class Manager:

@@ -206,7 +206,7 @@ async def _build(
     polkit = Polkit()
     authority = polkit if options.is_system else Operators(os.getuid())
     gauge = Gauge(config.pressure, clock)
-    ports = Ports(wardens, store, log, announcer, authority, clock, gauge, ADAPTERS, boot_id())
+    ports = Ports(wardens, store, log, announcer, authority, clock, gauge, ADAPTERS, boot_id(), os.getpid())
     manager = Manager(config, ports)
     remote, ender, reviver = RemoteSessions(manager), Ender(manager), Reviver(manager)
     judge = Judge(manager)

@@ -149,19 +149,19 @@ class Daemon:
     def call(self, member: str, signature: str = "", *args: object, path: str = ROOT) -> list[Any]:
         """The values that `Interface.Member` answers, as busctl's JSON has them."""
         interface, _, method = member.rpartition(".")
-        answer = self._busctl(
+        answer = self.busctl(
             "call", NAME, path, f"{NAME}.{interface or 'Manager'}", method, signature, *map(str, args)
         )
         return list(json.loads(answer)["data"]) if answer.strip() else []
 
     def get(self, prop: str, path: str = ROOT) -> Any:
         interface, _, name = prop.rpartition(".")
-        answer = self._busctl("get-property", NAME, path, f"{NAME}.{interface or 'Manager'}", name)
+        answer = self.busctl("get-property", NAME, path, f"{NAME}.{interface or 'Manager'}", name)
         return json.loads(answer)["data"]
 
     def session(self, session_id: str) -> dict[str, Any]:
         """All properties of a session."""
-        answer = self._busctl(
+        answer = self.busctl(
             "call", NAME, f"{ROOT}/session/{session_id}", "org.freedesktop.DBus.Properties", "GetAll",
             "s", f"{NAME}.Session",
         )  # fmt: skip
@@ -185,7 +185,7 @@ class Daemon:
         verdict, kept_by, gates = self.call("Reaper.Explain", "s", session_id)
         return verdict, kept_by, {name: (outcome, evidence) for name, outcome, _, evidence in gates}
 
-    def _busctl(self, *args: str) -> str:
+    def busctl(self, *args: str) -> str:
         done = subprocess.run(
             ["busctl", f"--address={self.bus.address}", "--json=short", *args],
             capture_output=True, text=True, timeout=30, check=False,

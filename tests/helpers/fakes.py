@@ -25,6 +25,7 @@ from musterd.reaping import Reaper
 from musterd.remote import RemoteSessions
 from musterd.reviver import Reviver
 
+OURS = 90  # pid of the daemon
 ALICE = Caller(1000, 50, ":1.1")
 BOB = Caller(1001, 60, ":1.2")
 ROOT = Caller(0, 70, ":1.3")
@@ -379,6 +380,7 @@ class Bench:
             self.gauge,
             {agent: FakeAgent() for agent in Agent},
             BOOT,
+            OURS,
         )
         self.manager = Manager(config or Config(), ports)
         self.remote = RemoteSessions(self.manager)
