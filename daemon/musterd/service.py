@@ -238,7 +238,8 @@ async def _wardens(options: Options, config: Config, clock: Clock) -> AsyncItera
         yield Alone(None)
         return
     interval = config.discovery.interval if config.discovery.enabled else None
-    warden = LocalWarden(os.getuid(), list(ADAPTERS.values()), clock, str(Path.home()), interval=interval)
+    home, adapters = str(Path.home()), list(ADAPTERS.values())
+    warden = LocalWarden(os.getuid(), adapters, clock, home, bus=options.bus, interval=interval)
     try:
         yield Alone(warden)
     finally:

@@ -91,3 +91,32 @@ def test_it_comes_back_with_its_environment_after_the_daemon_was_killed(
     after = stage.about(session_id)
     assert after["Terminal"] == f"tmux:{stage.server.socket}:{pane}"
     assert read_environ(after["Leader"], wanted) == {n: v for n, v in before.items() if n != "CODEX_API_KEY"}
+
+
+# What an end leaves in the pane
+
+
+BARE = ("env", "-u", "MUSTERD_BUS", "-u", "PYTHONPATH")
+
+
+def test_the_key_that_the_notice_names_brings_it_back(stage: Stage) -> None:
+    """Nothing in the pane says on which bus the daemon is."""
+    pane = stage.pane(*BARE, "codex")
+    session_id = stage.session(pane)
+    assert stage.musterd.ctl("terminate", session_id).status == 0
+    stage.shown(pane, "Press r to resume it")
+    stage.server.run("send-keys", "-t", pane, "r")
+    until(lambda: stage.about(session_id)["State"] != "ended", "it is back", 30)
+    assert stage.about(session_id)["Terminal"] == f"tmux:{stage.server.socket}:{pane}"
+
+
+def test_the_order_that_stands_at_the_prompt_brings_it_back(stage: Stage) -> None:
+    pane = stage.pane(*BARE, "bash", "--norc", "--noprofile")
+    stage.shown(pane, "here$")
+    stage.type_in(pane, "codex")
+    session_id = stage.session(pane)
+    assert stage.musterd.ctl("terminate", session_id).status == 0
+    until(lambda: f"resume {session_id}" in stage.screen(pane).splitlines()[-1], "the order is there")
+    stage.server.run("send-keys", "-t", pane, "Enter")
+    until(lambda: stage.about(session_id)["State"] != "ended", "it is back", 30)
+    assert stage.about(session_id)["Terminal"] == f"tmux:{stage.server.socket}:{pane}"

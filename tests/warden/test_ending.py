@@ -432,7 +432,7 @@ async def test_the_shell_it_was_started_from_survives_with_the_way_back_typed(tm
             (pid,) = (row.pid for row in Table.read().descendants(top) if row.comm == "scribe")
             session = replace(await here.session(pid, OURS), ending="reaped", resume_command=("true",))
             assert (await here.warden.end(session, None)).is_ended
-            until(lambda: screen(server, pane).endswith(f"$ musterctl resume {OURS}"), "it is typed")
+            until(lambda: screen(server, pane).endswith(f"musterctl resume {OURS}"), "it is typed")
             notice = screen(server, pane).splitlines()[-2]
             assert notice.startswith(f"musterd ended session {OURS} at ")
             assert is_alive(top)

@@ -28,6 +28,7 @@ from musterd.warden.look import Tree, children_of, missing, observation, trees_o
 from musterd.warden.notice import Notices
 from musterd.warden.recognise import Found, Recogniser
 from musterd.warden.revive import Revivals
+from musterd.warden.wayback import WayBack
 from musterd.warden.work import without_hooks, work
 
 logger = logging.getLogger(__name__)
@@ -52,6 +53,7 @@ class LocalWarden:
         clock: Clock,
         home: str = "",
         *,
+        bus: str = "system",  # where musterctl finds us, as on our command line
         interval: float | None = 30.0,  # seconds between two sweeps; None: look for no agents
     ) -> None:
         self.uid = uid
@@ -66,8 +68,11 @@ class LocalWarden:
         self._files = Files()
         self._followers: dict[SessionId, Follower] = {}
         self._announced: set[tuple[int, int]] = set()  # pid and start of leaders that were told of
-        self._revivals = Revivals(uid, self.sweep)
-        self._ends = Ends(self._recogniser, self._followers, Notices(uid), self._pass, self.observe)
+        way_back = WayBack(bus)
+        self._revivals = Revivals(uid, way_back, self.sweep)
+        self._ends = Ends(
+            self._recogniser, self._followers, Notices(uid, way_back), self._pass, self.observe
+        )
         self._sweeping = asyncio.Lock()
         self._events: asyncio.Queue[WardenEvent | None] = asyncio.Queue()
         self._timers: dict[SessionId, asyncio.TimerHandle] = {}

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +18,8 @@ from musterd.host.tmux import Unanswered
 from musterd.host.tty import foreground, tty_path
 from musterd.ports import Ending
 from musterd.warden.follower import Follower
-from musterd.warden.prompt import offer, waiting_shell
+from musterd.warden.prompt import waiting_shell
+from musterd.warden.wayback import WayBack
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +31,18 @@ PAUSE = 0.05  # seconds between two looks at a terminal: nothing tells of its ch
 # Text that comes together with its Enter is taken for a paste by some agents: Enter is a new line then.
 PASTE_PAUSE = 0.3  # seconds
 
-# $1 the session, $2 musterctl, $3 its directory, $4 the text, $5 a bus that is not the usual: all are data.
+# $1 its directory, $2 the text, then the order that resumes it: all are data.
 # A resume starts the agent in this pane, in place of this script; one that fails must be readable.
 _SCRIPT = """
-cd -- "$3" 2>/dev/null
-printf '%s\\n' "$4"
+cd -- "$1" 2>/dev/null
+printf '%s\\n' "$2"
+shift 2
 while :; do
     modes=$(stty -g) && stty raw -echo
     key=$(dd bs=1 count=1 2>/dev/null)
     stty "$modes"
     [ "$key" = r ] || break
-    [ -z "$5" ] || export MUSTERD_BUS="$5"
-    "$2" resume "$1" && exit
+    "$@" && exit
 done
 exec "${SHELL:-/bin/sh}"
 """
@@ -65,8 +65,9 @@ class Seat:
 class Notices:
     """For one user's terminals. Whatever fails here is no failure of an end: it is logged."""
 
-    def __init__(self, uid: int) -> None:
+    def __init__(self, uid: int, way_back: WayBack) -> None:
         self._uid = uid
+        self._way_back = way_back
 
     async def device(self, terminal: str) -> str:
         """The device of a session's terminal; "" if it cannot be told."""
@@ -147,7 +148,8 @@ class Notices:
             return
         try:
             async with asyncio.timeout(NOTICE_PATIENCE):
-                await (_tell_in_pane if seat.is_its_own else _tell_shell)(seat, session, ending)
+                tell = _tell_in_pane if seat.is_its_own else _tell_shell
+                await tell(seat, session, ending, self._way_back)
         except (Unanswered, OSError) as exc:
             logger.debug("No notice in pane '%s': %s", seat.place.pane, exc)
 
@@ -204,7 +206,7 @@ def shown(screen: str, text: str) -> int:
     return sum(f" {line.strip()}".endswith(f" {text}") for line in screen.splitlines())
 
 
-async def _tell_in_pane(seat: Seat, session: Session, ending: Ending) -> None:
+async def _tell_in_pane(seat: Seat, session: Session, ending: Ending, way_back: WayBack) -> None:
     """In place of the agent: a small program that waits for a key."""
     pane = seat.place.pane
     while (place := await seat.panes.place(pane)) and not place.is_dead:
@@ -214,12 +216,12 @@ async def _tell_in_pane(seat: Seat, session: Session, ending: Ending) -> None:
     if place is None:
         return
     text = notice(session, ending, time.time())
-    words = (session.id, _musterctl(), session.cwd, text, os.environ.get("MUSTERD_BUS", ""))
+    words = (session.cwd, text, *way_back.order(session.id))
     command = ["respawn-pane", "-k", "-t", pane, "--", "/bin/sh", "-c", _SCRIPT, _NAME, *words]
     await seat.panes.run(command, _as_before(seat))
 
 
-async def _tell_shell(seat: Seat, session: Session, ending: Ending) -> None:
+async def _tell_shell(seat: Seat, session: Session, ending: Ending, way_back: WayBack) -> None:
     """Above the prompt of the shell that it was started from; behind the prompt, the way back."""
     loop, panes, pane = asyncio.get_running_loop(), seat.panes, seat.place.pane
     deadline = loop.time() + PROMPT_PATIENCE
@@ -229,9 +231,10 @@ async def _tell_shell(seat: Seat, session: Session, ending: Ending) -> None:
         shell = await waiting_shell(panes, pane)
     place = await panes.place(pane)
     if shell and place and place.tty == seat.place.tty:
-        say(place.tty, seat.uid, one_line(session, ending, time.time()))
-        if session.is_resumable:
-            await panes.run(["send-keys", "-t", pane, "-l", "--", offer(session.id)])
+        offer = way_back.offer(session.id, shell) if session.is_resumable else ""
+        say(place.tty, seat.uid, one_line(session, ending, offer, time.time()))
+        if offer:
+            await panes.run(["send-keys", "-t", pane, "-l", "--", offer])
 
 
 def _is_running(pid: int) -> bool:
@@ -245,12 +248,6 @@ def _as_before(seat: Seat) -> list[str]:
     option = ["-t", seat.place.pane, "remain-on-exit"]
     before = seat.remain_on_exit
     return ["set-option", "-p", *option, before] if before else ["set-option", "-p", "-u", *option]
-
-
-def _musterctl() -> str:
-    """The one that belongs to us, if it is where ours are."""
-    path = os.path.join(os.path.dirname(sys.executable), "musterctl")
-    return path if os.access(path, os.X_OK) else "musterctl"
 
 
 # The words
@@ -282,9 +279,9 @@ def notice(session: Session, ending: Ending, now: float) -> str:
     )
 
 
-def one_line(session: Session, ending: Ending, now: float) -> str:
+def one_line(session: Session, ending: Ending, offer: str, now: float) -> str:
     at = time.strftime("%H:%M", time.localtime(now))
-    way = f"; {offer(session.id)}" if session.is_resumable else ""
+    way = f"; {offer}" if offer else ""
     return f"musterd ended session {session.id} at {at}: {_why(session)}; {_size(ending)} given back{way}"
 
 

@@ -1,8 +1,9 @@
 """Whether a shell waits at an empty prompt in a pane, for something to be typed."""
 
 import asyncio
-import shlex
+import re
 import unicodedata
+from collections.abc import Callable
 
 from musterd.agents import image
 from musterd.agents.base import ProcessFacts
@@ -15,23 +16,32 @@ PROMPT_WAIT, PROMPT_PAUSE = 2.0, 0.05  # seconds
 
 _EDITING, _PLAIN = frozenset(("bash", "zsh", "fish")), frozenset(("dash", "ash", "busybox", "ksh", "mksh"))
 _PROMPT_ENDS = "$%#>❯➜»›λ"  # noqa: RUF001 - the characters that prompts end with
+
+# What shells ask where a command is not complete yet, or a command of theirs wants an answer: `>`, zsh's
+# `cmdand dquote>`, fish's `read>`, zsh's `?#`. A line typed there would run together with what stands above.
+_ASKS = re.compile(r"[a-z ]*>|\?#")
+
 _GAP = 4  # blanks between the cursor and a prompt on the right
 
 
-def offer(session_id: str) -> str:
-    """What an end leaves typed at the prompt, for its user to confirm."""
-    return f"musterctl resume {shlex.quote(session_id)}"
+def _nothing(_: ProcessFacts) -> str:
+    return ""
 
 
-async def waiting_shell(panes: Panes, pane: str, typed: str = "") -> ProcessFacts | None:
-    """The shell in front, once it is at its prompt; None if it is not, or more than `typed` stands there."""
+async def waiting_shell(
+    panes: Panes, pane: str, typed: Callable[[ProcessFacts], str] = _nothing
+) -> ProcessFacts | None:
+    """The shell in front, once it is at its prompt; None if it is not, or more stands there.
+
+    `typed` says what may stand there, in that shell: what an end of ours left for its user to confirm.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PROMPT_WAIT
     while place := await panes.place(pane):
         front = _front(place)
         if front is None or not place.takes_keys or not (is_shell(front) or _is_asking(front)):
             return None
-        if is_shell(front) and await _is_at_prompt(panes, place, front, typed):
+        if is_shell(front) and await _is_at_prompt(panes, place, front, typed(front)):
             return front
         if loop.time() > deadline:
             return None
@@ -75,13 +85,16 @@ async def _is_at_prompt(panes: Panes, place: Place, shell: ProcessFacts, typed: 
 def is_empty_prompt(line: str, column: int, typed: str = "") -> bool:
     """Whether a line shows a prompt with the cursor right behind it, or behind `typed`.
 
-    On the far right may be another prompt.
+    On the far right may be another prompt. In doubt it is not.
     """
     left, right = _split(line, column)
     if right.strip() and not right.startswith(" " * _GAP):
         return False
     prompt = left.removesuffix(typed).removesuffix(" ")
-    return bool(prompt) and prompt[-1] in _PROMPT_ENDS
+    if not prompt or prompt[-1] not in _PROMPT_ENDS or _ASKS.fullmatch(prompt):
+        return False
+    # One end only: `$ echo 50%` is a prompt and what somebody types.
+    return not any(char in _PROMPT_ENDS and prompt[at : at + 1] == " " for at, char in enumerate(prompt, 1))
 
 
 def _split(line: str, column: int) -> tuple[str, str]:

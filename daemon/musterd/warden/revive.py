@@ -7,6 +7,7 @@ import shlex
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from musterd.agents import image
 from musterd.agents.base import ProcessFacts
@@ -17,8 +18,9 @@ from musterd.host.process import boot_id, read_environ, read_facts, read_stat
 from musterd.host.terminal import parse_terminal, tmux_terminal
 from musterd.host.tmux import Unanswered
 from musterd.warden.origin import STATE, Origin, remembered
-from musterd.warden.prompt import offer, waiting_shell
+from musterd.warden.prompt import waiting_shell
 from musterd.warden.recognise import SESSION_MARK
+from musterd.warden.wayback import WayBack
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +37,9 @@ _INTERPRETERS = ("node", "nodejs", "bun", "deno", "python")
 class Revivals:
     """Remembers by which words leaders were started, and starts them again; `sweep` finds those."""
 
-    def __init__(self, uid: int, sweep: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, uid: int, way_back: WayBack, sweep: Callable[[], Awaitable[None]]) -> None:
         self._uid = uid
+        self._way_back = way_back
         self._sweep = sweep
         self._origins: dict[SessionId, Origin] = {}
         self._seeking: dict[SessionId, asyncio.Task[None]] = {}
@@ -50,7 +53,8 @@ class Revivals:
 
     async def resume(self, session: Session, plain: str) -> None:
         """`plain` is the name by which its agent is usually started. Raises NotResumable, Failed."""
-        revival = Revival(session, self._origins.get(session.id, Origin()), plain, self._uid)
+        origin = self._origins.get(session.id, Origin())
+        revival = Revival(session, origin, plain, self._uid, self._way_back)
         terminal = await revival.start()
         logger.debug("Session '%s' was started again in '%s'", session.id, terminal)
         self.found(session.id)
@@ -89,6 +93,7 @@ class Revival:
     origin: Origin
     plain: str
     uid: int
+    way_back: WayBack
 
     @property
     def _environ(self) -> Mapping[str, str]:
@@ -154,7 +159,8 @@ class Revival:
 
     async def _type_in(self, panes: Panes, place: Place, path: str) -> bool:
         """Have a shell that waits at its prompt start it: a job of that shell, as it was before."""
-        shell = await waiting_shell(panes, place.pane, offer(self.session.id))
+        offer = partial(self.way_back.offer, self.session.id)
+        shell = await waiting_shell(panes, place.pane, offer)
         line = self._line(shell, path) if shell else ""
         if line:
             await panes.type_line(place.pane, line)
