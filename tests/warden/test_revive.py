@@ -31,6 +31,8 @@ from musterd.warden.revive import way_of_starting
 DASH = ("/bin/sh",)
 ANGLE = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}"
 BASH = ("bash", "--norc", "--noprofile")
+ZSH = ("zsh", "-f")
+FISH = ("fish",)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +65,8 @@ class Stage:
         return f"cd {shlex.quote(str(self.work))}; sleep 1000; :"
 
     def pane(self, *command: str, **environ: str) -> str:
-        pairs = {"PATH": f"{self.here.home}/bin:{os.environ['PATH']}", "PS1": "here$ ", **environ}
+        path = f"{self.here.home}/bin:{os.environ['PATH']}"
+        pairs = {"PATH": path, "PS1": "here$ ", "HOME": str(self.here.home), **environ}
         words = ("env", *(f"{name}={value}" for name, value in pairs.items()), *command)
         return self.server.pane(*map(escape, words))
 
@@ -118,6 +121,10 @@ def _runs(pid: int, program: str) -> bool:
 async def stage(home: Path, server: TmuxServer) -> AsyncIterator[Stage]:
     work = home / "a dir; with 'quotes' and #(touch formats)"
     work.mkdir()
+    functions = home / ".config" / "fish" / "functions"
+    functions.mkdir(parents=True)
+    (functions / "fish_prompt.fish").write_text("function fish_prompt; echo -n 'here$ '; end")
+    (functions / "fish_greeting.fish").write_text("function fish_greeting; end")
     async with scene(home) as here:
         yield Stage(here, server, work)
 
@@ -163,7 +170,7 @@ async def test_a_pane_with_our_notice_of_that_session_is_used_again(
         assert on.panes().count(pane) == 1
 
 
-@pytest.mark.parametrize("shell", [BASH, DASH])
+@pytest.mark.parametrize("shell", [BASH, DASH, ZSH, FISH])
 async def test_a_shell_at_its_prompt_starts_it(
     tmp_path: Path, server: TmuxServer, shell: tuple[str, ...]
 ) -> None:
@@ -211,30 +218,68 @@ async def test_a_shell_that_waits_for_the_order_to_resume_starts_it(
 # In a window of its own
 
 
+def has_file(directory: Path, name: str) -> bool:
+    return any(directory.rglob(name))
+
+
+DRAFTS = {
+    "a draft": ("rm -r",),
+    "a draft that ends like a prompt": ("touch owned; echo 50%",),
+    "a command that goes on": ("touch owned &&", "Enter"),
+    "an open quote": ("touch owned; echo '", "Enter"),
+    "an open loop": ("while touch owned", "Enter"),
+}
+IN_FRONT = {
+    "a program": ("cat", "Enter"),
+    "a question of the shell": ("read -p 'sure? > '", "Enter"),
+    "a script": ("sh -c 'read line; :'", "Enter"),
+}
+
+
 @pytest.mark.parametrize(
-    "keys",
+    ("shell", "keys"),
     [
-        ("rm -r",),
-        ("cat", "Enter"),
-        ("read -p 'sure? > '", "Enter"),
-        ("sh -c 'read line; :'", "Enter"),
+        *(
+            pytest.param(shell, DRAFTS[name], id=f"{shell[0]}: {name}")
+            for shell in (BASH, ZSH, FISH)
+            for name in DRAFTS
+        ),
+        *(pytest.param(DASH, DRAFTS[name], id=f"sh: {name}") for name in list(DRAFTS)[2:]),
+        *(pytest.param(BASH, keys, id=name) for name, keys in IN_FRONT.items()),
+        pytest.param(ZSH, ("select x in a b; do touch owned; done", "Enter"), id="zsh: a choice"),
+        pytest.param(FISH, ("read x", "Enter"), id="fish: a question"),
     ],
-    ids=["a draft", "a program", "a question of the shell", "a script"],
 )
 async def test_a_shell_that_is_busy_is_left_alone(
-    tmp_path: Path, server: TmuxServer, keys: tuple[str, ...]
+    tmp_path: Path, server: TmuxServer, shell: tuple[str, ...], keys: tuple[str, ...]
 ) -> None:
+    """Nothing that stands there is run, and nothing is lost."""
     async with stage(tmp_path, server) as on:
-        pane, session = await shell_session(on, *BASH)
-        on.type_in(pane, "clear", "Enter", *keys)
-        on.shown(pane, keys[0].split()[0])
-        before = server.run("capture-pane", "-p", "-t", pane)
+        pane, session = await shell_session(on, *shell)
+        on.type_in(pane, "clear", "Enter")
+        until(lambda: server.run("capture-pane", "-p", "-t", pane) == "here$", "it is clear")
+        on.type_in(pane, *keys)
+        on.shown(pane, keys[0])
+        before = _settled(server, pane)
         panes = on.panes()
         await on.here.warden.resume(session)
         leader = await on.returned()
         assert leader.terminal not in [tmux_terminal(server.socket, known) for known in panes]
         assert (leader.facts.cwd, leader.facts.argv) == (str(on.work), session.resume_command)
         assert server.run("capture-pane", "-p", "-t", pane) == before
+        assert not has_file(tmp_path, "owned")
+
+
+def _settled(server: TmuxServer, pane: str) -> str:
+    """What a pane shows once that is the same for a while."""
+    seen: list[str] = []
+
+    def is_same() -> bool:
+        seen.append(server.run("capture-pane", "-p", "-t", pane))
+        return len(seen) > 30 and len(set(seen[-30:])) == 1
+
+    until(is_same, "it is still")
+    return seen[-1]
 
 
 @pytest.mark.parametrize("mode", ["copy-mode", "synchronize-panes"])
@@ -390,6 +435,15 @@ async def test_an_agent_within_one_that_came_back_is_not_that_one(tmp_path: Path
         ("$", 6, False),
         ("", 0, False),
         ("password:", 10, False),
+        ("host%", 6, True),
+        ("ann@host ~>", 12, True),
+        ("host% echo 50%", 14, False),
+        ("ann@host ~> ls >", 17, False),
+        (">", 2, False),
+        ("dquote>", 8, False),
+        ("cmdand dquote>", 15, False),
+        ("read>", 6, False),
+        ("?#", 3, False),
     ],
 )
 def test_an_empty_prompt(line: str, column: int, empty: bool) -> None:

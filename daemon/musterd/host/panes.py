@@ -84,7 +84,7 @@ class Panes(Server):
     async def type_line(self, pane: str, line: str) -> None:
         """Type a line and Enter. Should something stand there unseen, it is erased first."""
         keys = ("send-keys", "-t", pane)
-        await self.run([*keys, "C-u"], [*keys, "-l", "--", line], [*keys, "Enter"])
+        await self.run([*keys, "C-e", "C-u"], [*keys, "-l", "--", line], [*keys, "Enter"])
 
     async def start(self, name: str, directory: str, command: Sequence[str]) -> str:
         """A new server with one session of that name, out of our cgroup if it can be -> its pane."""
