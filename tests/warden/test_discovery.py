@@ -3,9 +3,13 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from helpers.scribe import Scene, scene, session_of
 from musterd.core.session import Agent, SessionId
+from musterd.host.files import Files
 from musterd.ports import Appeared, Gone
+from musterd.warden.discovery import Discovery
 
 
 async def told(here: Scene) -> list[int]:
@@ -115,3 +119,24 @@ async def test_a_session_that_registers_while_it_is_found_is_told_of_once_at_mos
         await here.warden.watch(session_of(leader))
         await sweep
         assert await told(here) == []
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_file_that_is_opened_as_we_leave_holds_nothing_up(turns: int) -> None:
+    """Whatever turn of the loop it is seen in."""
+    files, swept = Files(), asyncio.Event()
+
+    async def sweep() -> None:
+        swept.set()
+
+    discovery = Discovery(files, [], sweep, 3600.0)
+    discovery.start()
+    await swept.wait()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    discovery._wanted.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await discovery.close()
+    files.close()

@@ -80,8 +80,9 @@ class _Turn(Generic[Result]):
             return
         try:
             while not self._done.is_set() and (left := self._began + PATIENCE - time.monotonic()) > 0:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(self._done.wait(), left)
+                with suppress(TimeoutError):  # wait_for() of Python 3.11 may lose a cancellation
+                    async with asyncio.timeout(left):
+                        await self._done.wait()
         finally:
             self._give_up()
 

@@ -93,6 +93,7 @@ class Discovery:
             except Exception:
                 logger.exception("Cannot look for new agents, ignoring")
             self._spend(time.monotonic() - began)
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wanted.wait(), until_tick(self._interval))
+            with suppress(TimeoutError):  # wait_for() of Python 3.11 may lose a cancellation
+                async with asyncio.timeout(until_tick(self._interval)):
+                    await self._wanted.wait()
             self._wanted.clear()
