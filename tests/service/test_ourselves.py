@@ -27,11 +27,11 @@ def test_the_agent_that_started_the_daemon_is_kept_and_others_are_reaped(
     with agents(tmp_path, daemon) as (tmux, panes), Programs() as programs:
         script = daemon.home / "around" / "start"
         script.write_text(shlex.join([*way, *_command(daemon)]) + f" 2> {tmp_path / 'log'}\n")
-        _say(tmux, panes["around"], "think 0")
+        _say(tmux, panes["around"], "think 0.1")
         _say(tmux, panes["around"], "background sh start")
         until(lambda: _sessions(daemon).keys() == panes.keys(), "both are on the roll", PATIENCE)
         programs.adopt(_pid_of(daemon))
-        _say(tmux, panes["other"], "think 0")
+        _say(tmux, panes["other"], "think 0.1")
         around, other = (_sessions(daemon)[name] for name in ("around", "other"))
         until(lambda: daemon.session(around)["State"] == "idle", "it is idle")
 
