@@ -70,6 +70,26 @@ def test_kind(agent: Agent, event: str, payload: dict[str, Any], kind: EventKind
     assert spoken(agent, event, **payload).kind is kind
 
 
+@pytest.mark.parametrize(
+    ("agent", "event", "payload", "is_cut"),
+    [
+        (Agent.CODEX, "Interrupt", {}, True),
+        (Agent.CODEX, "Stop", {}, False),
+        (Agent.CLAUDE_CODE, "StopFailure", {"error": "rate_limit"}, True),
+        (Agent.CLAUDE_CODE, "Stop", {}, False),
+        (Agent.PI, "agent_settled", {"aborted": True}, True),
+        (Agent.PI, "agent_settled", {"aborted": False}, False),
+        (Agent.PI, "agent_before_settle", {"outcome": "aborted"}, True),
+        (Agent.PI, "agent_before_settle", {"outcome": "error"}, True),
+        (Agent.PI, "agent_before_settle", {"outcome": "completed"}, False),
+    ],
+)
+def test_who_was_interrupted_or_met_an_error(
+    agent: Agent, event: str, payload: dict[str, Any], *, is_cut: bool
+) -> None:
+    assert spoken(agent, event, **payload).is_cut is is_cut
+
+
 def test_agents_without_hooks_take_none() -> None:
     for agent in (Agent.AIDER, Agent.OTHER):
         with pytest.raises(ValueError, match="no hooks"):

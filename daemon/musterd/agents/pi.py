@@ -104,6 +104,7 @@ class Pi(Adapter):
             cwd=word(payload, "cwd"),
             version=word(payload, "version"),
             detail=word(payload, "toolName") or word(payload, "reason"),
+            is_cut=payload.get("aborted") is True or word(payload, "outcome") in _CUT,
         )
 
     def block(self, event: str, reason: str) -> str:

@@ -295,7 +295,8 @@ def _why_not(stop: Stop, claims: Sequence[Claim]) -> list[str]:
     if work is None:
         return reasons
     if work.uncommitted:
-        reasons.append(f"uncommitted work: {work.uncommitted} files")
+        files = "file" if work.uncommitted == 1 else "files"
+        reasons.append(f"uncommitted work: {work.uncommitted} {files}")
     if work.children:
         reasons.append(f"still running: {_plain(_list(work.children))}")
     if work.check:

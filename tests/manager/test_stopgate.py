@@ -1,0 +1,516 @@
+"""The stop gate over fakes: what is asked and when, what is counted and told, what failures come to."""
+
+import asyncio
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from helpers.builders import MINUTE, NOW, SECOND
+from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, FakeAgent
+from musterd.claims import ACTIVE_PER_SESSION, FINISHED_PER_SESSION
+from musterd.core.claim import Claim
+from musterd.core.config import Config, StopGateConfig
+from musterd.core.errors import (
+    AccessDenied,
+    Failed,
+    InvalidArgs,
+    LimitReached,
+    NoSuchClaim,
+    NoSuchSession,
+    NotAuthorized,
+)
+from musterd.core.evidence import Work
+from musterd.core.pressure import Tier
+from musterd.core.session import Agent, Session, State
+from musterd.core.spec import Spec
+from musterd.core.stopgate import GateMode
+from musterd.ports import Caller
+
+ALLOWED = (False, "{}")
+
+
+class Answering(FakeAgent):
+    """A stop that is allowed is its end: nothing else will say so."""
+
+    stop_is_end = True
+
+
+class Held(Bench):
+    """Alice's agent with a claim; bob is an operator, alice is none."""
+
+    session: Session
+    claim: Claim
+
+    def __init__(self, config: Config | None = None) -> None:
+        super().__init__(config, operators=[1001])
+        self.alice.start(1)
+
+    async def begin(self, mode: GateMode = GateMode.ENFORCE, **claim: object) -> "Held":
+        self.session = await self.manager.register(
+            ALICE, Spec(pid=1, agent_session_id="t1", terminal="tty1")
+        )
+        self.claim = await self.claiming.claim(ALICE, {"session": self.session.id, "task": "tidy", **claim})
+        await self.gatekeeper.set_mode(BOB, mode, "a trial")
+        await self.say("turn-start")
+        return self
+
+    async def say(
+        self, event: str, caller: Caller = ALICE, agent_session: str = "t1", **payload: Any
+    ) -> Any:
+        self.clock.time += SECOND
+        pid = replace(caller, pid=1) if caller is ALICE else caller
+        return await self.manager.report_event(pid, Agent.CODEX, event, {"id": agent_session, **payload})
+
+    async def stop(self, **said: Any) -> str:
+        """The reason of the hold, or "" if it may end."""
+        block, output = await self.say("stop", **said)
+        reason = str(json.loads(output).get("reason", ""))
+        assert block is bool(reason)
+        return reason
+
+    async def stop_with(self, uncommitted: int, **said: Any) -> str:
+        self.alice.unfinished[self.session.id] = Work(uncommitted=uncommitted)
+        return await self.stop(**said)
+
+    def now(self) -> Session:
+        return self.manager.registry.get(self.session.id)
+
+    def claimed(self) -> Claim:
+        return self.manager.claims.get(self.claim.id)
+
+    def last(self) -> tuple[str, str]:
+        return self.log.records[-1].kind, self.log.records[-1].text
+
+
+async def test_owner_is_held_with_all_reasons_and_goes_on() -> None:
+    bench = await Held().begin()
+    await bench.claiming.update(ALICE, bench.claim.id, {"checklist": ["write", "run"]})
+    bench.alice.unfinished[bench.session.id] = Work(children=("make",), uncommitted=2, check="1 fails")
+    reason = await bench.stop()
+    for part in ("'tidy'", "write, run", "2 files", "make", "1 fails", bench.claim.id):
+        assert part in reason
+    assert bench.now().state is State.BUSY
+    assert bench.log.kinds()[-1] == "held"
+    assert bench.announcer.told[-1] == f"stop {bench.session.id} block True"
+
+
+@pytest.mark.parametrize("is_end", [False, True])
+async def test_a_hold_leaves_it_busy_and_a_stop_settles_it_as_before(*, is_end: bool) -> None:
+    bench = Held()
+    adapters = {agent: Answering() if is_end else FakeAgent() for agent in Agent}
+    bench.manager.ports = replace(bench.manager.ports, adapters=adapters)
+    await bench.begin()
+    assert await bench.stop()
+    assert (bench.now().state, bench.now().turn.is_working) == (State.BUSY, True)
+    assert await bench.stop() == ""
+    assert bench.now().state is (State.IDLE if is_end else State.BUSY)  # the others settle by their records
+
+
+async def test_a_hold_is_counted_on_disk_before_the_agent_is_told() -> None:
+    bench = await Held().begin()
+    assert await bench.stop_with(1)
+    on_disk = bench.store.claims[bench.claim.id]
+    assert (on_disk.enforced.used, on_disk.enforced.row.holds, on_disk.shadowed.used) == (1, 1, 0)
+
+
+async def test_a_hold_that_cannot_be_written_is_none() -> None:
+    bench = await Held().begin()
+    bench.store.failure = DISK_FULL
+    assert await bench.stop() == ""
+    assert "disk is full" in bench.last()[1]
+
+
+async def test_budget_is_used_up_then_it_is_let_go_and_that_is_told() -> None:
+    bench = await Held().begin()
+    held = [bool(await bench.stop_with(number + 1)) for number in range(5)]
+    assert held == [True, True, True, False, False]
+    kind, text = bench.last()
+    assert (kind, "budget of 3" in text) == ("let-go", True)
+    assert bench.announcer.told[-1] == f"stop {bench.session.id} exhausted True"
+
+
+async def test_five_in_a_row_for_one_prompt_and_a_prompt_begins_anew() -> None:
+    bench = await Held().begin(budget="large")
+    first = [bool(await bench.stop_with(number + 1)) for number in range(7)]
+    await bench.say("turn-start", prompt="go on")
+    second = [bool(await bench.stop_with(number + 1)) for number in range(7)]
+    assert (first, second) == ([True] * 5 + [False] * 2, [True] * 5 + [False] * 2)
+    assert bench.claimed().enforced.used == 10
+    await bench.say("turn-start", prompt="go on")
+    assert await bench.stop_with(9) == ""
+
+
+async def test_our_own_words_are_no_prompt_of_its_user() -> None:
+    bench = await Held().begin()
+    reason = await bench.stop()
+    await bench.say("turn-start", prompt=reason)
+    await bench.say("turn-start")
+    assert await bench.stop() == ""
+    assert "same reasons" in bench.last()[1]
+    await bench.say("turn-start")  # the turn had ended: this is another one
+    assert await bench.stop()
+
+
+async def test_in_shadow_nothing_is_held_and_history_tells_what_would_have_been() -> None:
+    bench = await Held().begin(GateMode.SHADOW)
+    assert await bench.stop_with(1) == ""
+    assert bench.log.kinds()[-1] == "would-hold"
+    assert bench.announcer.told[-1] == f"stop {bench.session.id} block False"
+    claimed = bench.claimed()
+    assert (claimed.shadowed.used, claimed.enforced.used) == (1, 0)
+
+
+async def test_shadow_costs_enforce_nothing() -> None:
+    bench = await Held().begin(GateMode.SHADOW)
+    for number in range(6):
+        await bench.stop_with(number + 1)
+    assert bench.last()[0] == "let-go"
+    await bench.gatekeeper.set_mode(BOB, "enforce", "it is time")
+    assert [bool(await bench.stop_with(number + 1)) for number in range(4)] == [True] * 3 + [False]
+
+
+async def test_off_asks_nothing_and_tells_nothing() -> None:
+    bench = await Held().begin(GateMode.OFF)
+    told, records = len(bench.announcer.told), len(bench.log.records)
+    assert await bench.stop() == ""
+    assert [line for line in bench.announcer.told[told:] if line.startswith("stop")] == []
+    assert [record.kind for record in bench.log.records[records:] if record.kind == "stop"] == []
+    assert not [line for line in bench.alice.told if line.startswith("work")]
+
+
+async def test_who_owns_nothing_is_not_looked_at() -> None:
+    bench = Held()
+    await bench.manager.register(ALICE, Spec(pid=1, agent_session_id="t1"))
+    await bench.gatekeeper.set_mode(BOB, "enforce", "a trial")
+    assert await bench.say("stop") == ALLOWED
+    assert not [line for line in bench.alice.told if line.startswith("work")]
+    assert "claimed nothing" in bench.last()[1]
+
+
+async def test_another_agent_in_the_same_directory_is_let_go_and_costs_the_owner_nothing() -> None:
+    bench = await Held().begin()
+    bench.alice.start(2)
+    await bench.manager.register(ALICE, Spec(pid=2, agent_session_id="t2", cwd=bench.session.cwd))
+    for _ in range(5):
+        told = await bench.manager.report_event(replace(ALICE, pid=2), Agent.CODEX, "stop", {"id": "t2"})
+        assert told == ALLOWED
+    assert bench.claimed().enforced.used == 0
+    assert await bench.stop()
+
+
+@pytest.mark.parametrize("speaker", ["", "t2"])
+async def test_a_conversation_that_is_not_the_owners_is_let_go(speaker: str) -> None:
+    bench = await Held().begin()
+    assert await bench.stop(agent_session=speaker) == ""
+    assert bench.claimed().enforced.used == 0
+
+
+async def test_the_switch_is_felt_in_mid_turn() -> None:
+    bench = await Held().begin()
+    assert await bench.stop_with(1)
+    await bench.gatekeeper.set_kill_switch(BOB, "something is wrong", on=True)
+    assert await bench.stop_with(2) == ""
+    await bench.gatekeeper.set_kill_switch(BOB, "it is well", on=False)
+    assert await bench.stop_with(3)
+    assert bench.store.modes.kill_switch is False
+    assert bench.store.modes.kill_switch_change.why == "it is well"
+
+
+LOOKING = "while work is looked for"
+WRITING = "while the hold is written"
+
+
+@pytest.mark.parametrize(
+    ("what", "when"),
+    [
+        ("mode", LOOKING),
+        ("mode", WRITING),
+        ("kill-switch", LOOKING),
+        ("kill-switch", WRITING),
+        ("claim done", LOOKING),
+        ("claim released", LOOKING),
+        ("claim released", WRITING),
+        ("inhibitor", LOOKING),
+        ("pressure", LOOKING),
+    ],
+)
+async def test_what_changes_while_it_is_asked_counts(what: str, when: str) -> None:
+    bench = await Held().begin()
+    changed = False
+
+    async def change() -> None:
+        nonlocal changed
+        if changed:
+            return
+        changed = True
+        match what:
+            case "mode":
+                await bench.gatekeeper.set_mode(BOB, "off", "now")
+            case "kill-switch":
+                await bench.gatekeeper.set_kill_switch(BOB, "now", on=True)
+            case "claim done":
+                await bench.claiming.update(ALICE, bench.claim.id, {"phase": "done"})
+            case "claim released":
+                await bench.claiming.release(ALICE, bench.claim.id)
+            case "inhibitor":
+                await bench.manager.inhibit(ROOT, "stop", "ops", "now", "block", bench.session.id)
+            case "pressure":
+                bench.manager.pressure = replace(bench.manager.pressure, tier=Tier.CRITICAL)
+
+    if when == LOOKING:
+        bench.alice.before_work = change
+    else:
+        bench.store.before_claim = change
+    assert await bench.stop_with(1) == ""
+    assert changed
+    assert bench.store.claims.keys() == ({bench.claim.id} if what != "claim released" else set())
+
+
+async def test_a_stop_inhibitor_of_its_own_user_lets_nobody_off() -> None:
+    bench = await Held().begin()
+    await bench.manager.inhibit(ALICE, "stop", "agent", "let me go", "block", bench.session.id)
+    assert await bench.stop_with(1)
+    await bench.manager.inhibit(ROOT, "reap:stop", "ops", "a demo", "block", bench.session.id)
+    assert await bench.stop_with(2) == ""
+
+
+@pytest.mark.parametrize(
+    "failure", [Failed("no warden"), NoSuchSession("gone"), RuntimeError("bug"), OSError()]
+)
+async def test_a_look_that_fails_lets_it_go(failure: Exception) -> None:
+    bench = await Held().begin()
+    bench.alice.unasked = failure
+    assert await bench.stop() == ""
+    assert bench.claimed().enforced.used == 0
+
+
+async def test_what_is_not_known_in_time_lets_it_go() -> None:
+    config = Config(stop_gate=StopGateConfig(hook_timeout=0.4))
+    bench = await Held(config).begin()
+    never = asyncio.Event()
+    bench.alice.before_work = never.wait
+    assert await bench.stop() == ""
+    assert "not found in time" in bench.last()[1]
+    bench.alice.before_work = lambda: asyncio.sleep(0)
+    bench.alice.unfinished[bench.session.id] = Work(unknown=("git",))
+    assert await bench.stop() == ""
+
+
+async def test_a_disk_that_hangs_lets_it_go() -> None:
+    bench = await Held(Config(stop_gate=StopGateConfig(hook_timeout=0.5))).begin()
+    bench.store.before_claim = asyncio.Event().wait
+    assert await bench.stop() == ""
+    bench.store.before_claim = lambda: asyncio.sleep(0)
+    assert bench.claimed().enforced.used <= 1
+
+
+async def test_a_dialect_that_breaks_lets_it_go() -> None:
+    class Broken(FakeAgent):
+        def block(self, event: str, reason: str) -> str:
+            raise RuntimeError("bug")
+
+    bench = Held()
+    bench.manager.ports = replace(bench.manager.ports, adapters={agent: Broken() for agent in Agent})
+    await bench.begin()
+    assert await bench.stop() == ""
+
+
+async def test_while_the_history_cannot_be_written_it_acts_as_off_and_says_so() -> None:
+    bench = await Held().begin()
+    bench.log.health = "the event log cannot be written: disk full"
+    assert await bench.stop() == ""
+    assert bench.gatekeeper.acting_mode is GateMode.OFF
+    assert [reason for reason in bench.manager.health_reasons if "acts as off" in reason]
+    bench.log.health = ""
+    assert bench.manager.health_reasons == []
+    assert await bench.stop()
+
+
+async def test_stops_at_once_are_counted_each() -> None:
+    bench = await Held().begin(budget="large")
+    both = await asyncio.gather(*(bench.stop() for _ in range(20)))
+    assert len([reason for reason in both if reason]) == 1  # the rest would hear the same reasons
+    assert bench.claimed().enforced.used == 1
+
+
+# Who may
+
+
+@pytest.mark.parametrize("caller", [ALICE])
+async def test_its_own_user_cannot_switch_it(caller: Caller) -> None:
+    bench = await Held().begin()
+    with pytest.raises(NotAuthorized):
+        await bench.gatekeeper.set_mode(caller, "off", "let me go")
+    with pytest.raises(NotAuthorized):
+        await bench.gatekeeper.set_kill_switch(caller, "let me go", on=True)
+    assert (bench.manager.modes.gate, bench.manager.modes.kill_switch) == (GateMode.ENFORCE, False)
+
+
+async def test_a_mode_is_on_disk_with_who_when_and_why() -> None:
+    bench = await Held().begin()
+    change = bench.store.modes.gate_change
+    assert (bench.store.modes.gate, change.by_uid, change.why) == (GateMode.ENFORCE, 1001, "a trial")
+    assert "gate-mode" in bench.log.kinds()
+    assert "gate Mode" in bench.announcer.told
+    with pytest.raises(InvalidArgs):
+        await bench.gatekeeper.set_mode(BOB, "on", "")
+
+
+async def test_a_mode_that_cannot_be_written_stays_as_it_was() -> None:
+    bench = await Held().begin()
+    bench.store.failure = DISK_FULL
+    with pytest.raises(Failed):
+        await bench.gatekeeper.set_mode(BOB, "off", "now")
+    assert bench.manager.modes.gate is GateMode.ENFORCE
+
+
+async def test_modes_of_reaper_and_gate_set_at_once_are_both_kept() -> None:
+    bench = await Held().begin()
+    await asyncio.gather(
+        bench.reaper.set_mode(ROOT, "on", "a"),
+        bench.gatekeeper.set_mode(ROOT, "shadow", "b"),
+        bench.gatekeeper.set_kill_switch(ROOT, "c", on=True),
+    )
+    modes = bench.store.modes
+    assert (modes.reaper.value, modes.gate, modes.kill_switch) == ("on", GateMode.SHADOW, True)
+
+
+# Claims
+
+
+async def test_claim_of_the_session_that_the_caller_is_in() -> None:
+    bench = Held()
+    session = await bench.manager.register(ALICE, Spec(pid=1, agent_session_id="t1"))
+    bench.alice.parents[50] = 1
+    claim = await bench.claiming.claim(ALICE, {"task": "tidy"})
+    assert (claim.owner.session, claim.owner.leader, claim.owner.agent_session_id) == (
+        session.id,
+        session.leader,
+        "t1",
+    )
+    assert bench.store.claims == {claim.id: claim}
+    assert bench.announcer.told[-1] == "claims 1"
+
+
+async def test_claims_of_others_are_theirs() -> None:
+    bench = await Held().begin()
+    carol = Caller(1002, 9, ":1.9")
+    with pytest.raises(AccessDenied):
+        await bench.claiming.claim(carol, {"session": bench.session.id, "task": "x"})
+    with pytest.raises(AccessDenied):
+        await bench.claiming.update(carol, bench.claim.id, {"phase": "done"})
+    with pytest.raises(AccessDenied):
+        await bench.claiming.release(carol, bench.claim.id)
+    assert bench.claiming.visible(carol) == []
+    assert bench.claiming.visible(ALICE) == bench.claiming.visible(ROOT) == [bench.claimed()]
+
+
+async def test_no_update_moves_the_stamp() -> None:
+    bench = await Held().begin()
+    with pytest.raises(InvalidArgs):
+        await bench.claiming.update(ALICE, bench.claim.id, {"session": "zzzzzz"})
+    await bench.claiming.update(ALICE, bench.claim.id, {"task": "other", "phase": "active"})
+    assert bench.claimed().owner == bench.claim.owner
+
+
+async def test_a_claim_that_is_not_there_and_a_session_that_has_ended() -> None:
+    bench = await Held().begin()
+    with pytest.raises(NoSuchClaim):
+        await bench.claiming.update(ALICE, "c0", {})
+    bench.manager.end(bench.now(), "exited")
+    with pytest.raises(NoSuchSession):
+        await bench.claiming.claim(ALICE, {"session": bench.session.id, "task": "x"})
+
+
+async def test_claims_are_limited_and_finished_ones_forgotten() -> None:
+    bench = await Held().begin()
+    more = [{"session": bench.session.id, "task": f"t{number}"} for number in range(ACTIVE_PER_SESSION - 1)]
+    claims = [await bench.claiming.claim(ALICE, spec) for spec in more]
+    with pytest.raises(LimitReached):
+        await bench.claiming.claim(ALICE, more[0])
+    for claim in claims:
+        await bench.claiming.update(ALICE, claim.id, {"phase": "done"})
+    for _ in range(5):
+        again = await bench.claiming.claim(ALICE, more[0])
+        await bench.claiming.update(ALICE, again.id, {"phase": "abandoned"})
+    kept = bench.manager.claims.of(bench.session.id)
+    assert len([claim for claim in kept if claim.is_finished]) == FINISHED_PER_SESSION
+    assert bench.store.claims.keys() == {claim.id for claim in kept}
+
+
+async def test_a_claim_that_cannot_be_written_is_none() -> None:
+    bench = await Held().begin()
+    bench.store.failure = DISK_FULL
+    with pytest.raises(Failed):
+        await bench.claiming.claim(ALICE, {"session": bench.session.id, "task": "x"})
+    with pytest.raises(Failed):
+        await bench.claiming.update(ALICE, bench.claim.id, {"phase": "done"})
+    assert bench.manager.claims.of(bench.session.id) == [bench.claim]
+
+
+async def test_claims_go_with_their_session() -> None:
+    bench = await Held().begin()
+    await bench.manager.release(ALICE, bench.session.id)
+    assert bench.store.claims == {}
+    assert list(bench.manager.claims) == []
+
+
+@pytest.mark.parametrize(
+    ("case", "values", "later", "is_kept"),
+    [
+        ("active", {}, 0, True),
+        ("done", {"phase": "done"}, 0, False),
+        ("abandoned", {"phase": "abandoned"}, 0, False),
+        ("within its deadline", {}, 59 * MINUTE, True),
+        ("past its deadline", {}, 61 * MINUTE, False),
+    ],
+)
+async def test_an_open_claim_keeps_its_session_from_being_reaped(
+    case: str, values: dict[str, object], later: int, *, is_kept: bool
+) -> None:
+    bench = await Held().begin(deadline=NOW + 60 * MINUTE)
+    await bench.claiming.update(ALICE, bench.claim.id, values)
+    bench.clock.time += later
+    explanation, _ = await bench.judge.explain(bench.now())
+    (evidence,) = [gate.finding.evidence for gate in explanation.gates if gate.name == "pending"]
+    assert (bench.claim.id in evidence) is is_kept, case
+
+
+# Restarts
+
+
+async def test_an_agent_that_musterd_brought_back_is_still_the_owner() -> None:
+    bench = await Held().begin()
+    bench.manager.end(bench.now(), "reaped")
+    bench.clock.time += MINUTE
+    bench.alice.start(9)
+    bench.alice.leaders[9] = replace(bench.alice.leaders[9], mark=bench.session.id)
+    await bench.manager.register(ALICE, Spec(pid=9))
+    bench.clock.time += SECOND
+    said = {"id": "t1"}
+    block, _ = await bench.manager.report_event(replace(ALICE, pid=9), Agent.CODEX, "stop", said)
+    assert block
+    leader = bench.claimed().owner.leader
+    assert leader is not None
+    assert leader.pid == 9
+
+
+async def test_an_agent_started_by_hand_in_the_same_terminal_is_not_the_owner() -> None:
+    bench = await Held().begin()
+    bench.manager.end(bench.now(), "exited")
+    bench.alice.start(9)
+    spec = Spec(pid=9, agent_session_id="t1", terminal="tty1")
+    other = await bench.manager.register(ALICE, spec)
+    assert other.id != bench.session.id
+    told = await bench.manager.report_event(replace(ALICE, pid=9), Agent.CODEX, "stop", {"id": "t1"})
+    assert told == ALLOWED
+
+
+async def test_a_new_conversation_in_the_same_process_and_terminal_takes_the_stamp_along() -> None:
+    bench = await Held().begin()
+    await bench.say("session-start", agent_session="t2")
+    assert await bench.stop(agent_session="t2")
+    assert bench.claimed().owner.agent_session_id == "t2"
+    assert await bench.stop_with(5, agent_session="t1") == ""

@@ -1,0 +1,295 @@
+"""The stop gate of the real daemon: held, let go, switched, killed, and asked by many at once."""
+
+import asyncio
+import json
+import os
+import random
+import re
+import shlex
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dbus_fast import Variant
+
+from helpers.client import Client, client
+from helpers.daemon import ALONE, NAME, ROOT, CallFailed, Daemon
+from helpers.private_bus import PrivateBus
+from helpers.processes import sleepers
+from musterd.bus.errors import BusError
+from musterd.bus.signals import Match
+
+# A busy machine is no reason to let go in a test: its hooks wait longer.
+PATIENT = f'{ALONE}[stop-gate]\nhook-timeout = "60s"\ncheck-timeout = "30s"\n'
+
+ROUNDS = int(os.environ.get("MUSTERD_KILL_ROUNDS", "15"))
+THREAD = "0c8a1f0e-0000-4000-8000-000000000001"
+STOPS = 1000
+
+
+@pytest.fixture
+def patient(tmp_path: Path, private_bus: PrivateBus) -> Iterator[Daemon]:
+    with Daemon(tmp_path, private_bus, PATIENT) as daemon:
+        yield daemon
+
+
+class Agent:
+    """This very process, as an agent with a conversation: its hooks are calls of its own."""
+
+    def __init__(self, caller: Client, session_id: str) -> None:
+        self.caller = caller
+        self.id = session_id
+
+    @classmethod
+    async def begin(cls, caller: Client, cwd: Path) -> "Agent":
+        spec = {"agent": "codex", "agent_session_id": THREAD, "cwd": str(cwd)}
+        agent = cls(caller, await caller.register(os.getpid(), **spec))
+        await agent.say("UserPromptSubmit", prompt="tidy up")
+        return agent
+
+    async def say(self, event: str, **payload: object) -> tuple[bool, str]:
+        told = json.dumps({"session_id": THREAD, **payload})
+        block, output = await self.caller.call("ReportEvent", "sss", "codex", event, told, within=60)
+        return bool(block), str(output)
+
+    async def stop(self, **payload: object) -> str:
+        """The reason of the hold, or "" if the turn may end."""
+        block, output = await self.say("Stop", **payload)
+        answer: Mapping[str, str] = json.loads(output)
+        assert answer == ({"decision": "block", "reason": answer["reason"]} if block else {})
+        return answer.get("reason", "")
+
+    async def claim(self, **spec: str) -> str:
+        values = {"session": Variant("s", self.id)}
+        values |= {key: Variant("s", value) for key, value in spec.items()}
+        (claim_id,) = await self.caller.call("StopGate.Claim", "a{sv}", values)
+        return str(claim_id)
+
+    async def update(self, claim_id: str, **changes: object) -> None:
+        values = {
+            key: Variant("as" if isinstance(value, list) else "s", value) for key, value in changes.items()
+        }
+        await self.caller.call("StopGate.UpdateClaim", "sa{sv}", claim_id, values)
+
+    async def history(self) -> list[dict[str, Any]]:
+        (rows,) = await self.caller.call("StopGate.History", "u", 0)
+        return [{key: variant.value for key, variant in row.items()} for row in rows]
+
+
+async def enforce(caller: Client) -> None:
+    await caller.call("StopGate.SetMode", "ss", "enforce", "a test")
+
+
+async def test_as_shipped_it_only_writes_down_what_it_would_do(patient: Daemon, tmp_path: Path) -> None:
+    assert (patient.get("StopGate.Mode"), patient.get("StopGate.KillSwitch")) == ("shadow", False)
+    async with client(patient.bus.address) as caller:
+        agent = await Agent.begin(caller, tmp_path)
+        await agent.claim(task="tidy up")
+        assert await agent.stop() == ""
+        newest = (await agent.history())[0]
+    assert (newest["Kind"], newest["Verdict"], newest["Enforced"]) == ("would-hold", "block", False)
+    assert "'tidy up'" in newest["Text"]
+
+
+async def test_owner_is_held_until_its_claim_is_done(patient: Daemon, tmp_path: Path) -> None:
+    told: asyncio.Queue[tuple[str, str, bool]] = asyncio.Queue()
+    async with client(patient.bus.address) as caller:
+        await caller.bus.subscribe(
+            Match(NAME, interface=f"{NAME}.StopGate", member="StopEvaluated"),
+            lambda signal: told.put_nowait(signal.args),
+        )
+        await enforce(caller)
+        agent = await Agent.begin(caller, tmp_path)
+        claim_id = await agent.claim(task="tidy up", budget="medium")
+        await agent.update(claim_id, checklist=["write", "run"])
+        assert patient.session(agent.id)["Claims"] == [claim_id]
+        first = await agent.stop()
+        assert "write, run" in first
+        assert patient.session(agent.id)["State"] == "busy"
+        await agent.update(claim_id, done=["write"])
+        assert "checklist: run" in await agent.stop(stop_hook_active=True)
+        assert patient.call("StopGate.ListClaims") == [
+            [[claim_id, agent.id, "tidy up", "active", 0, 2, 5]],
+        ]
+        await agent.update(claim_id, phase="done")
+        assert await agent.stop() == ""
+        assert patient.session(agent.id)["Claims"] == []
+        assert [await told.get() for _ in range(3)] == [
+            (agent.id, "block", True),
+            (agent.id, "block", True),
+            (agent.id, "allow", True),
+        ]
+        kinds = [row["Kind"] for row in await agent.history()]
+    assert kinds == ["stop", "claim", "held", "held", "claim", "gate-mode"]
+
+
+def repository(path: Path) -> Path:
+    subprocess.run(["git", "init", "-q", path], check=True)
+    return path
+
+
+async def test_what_it_has_not_finished_is_found_by_the_daemon(patient: Daemon, tmp_path: Path) -> None:
+    project = repository(tmp_path / "project")
+    (project / "new").touch()
+    check = ["sh", "-c", "echo 2 tests fail; exit 1"]
+    patient.config.write_text(f"{PATIENT}check-command = {json.dumps(check)}\n")
+    await asyncio.to_thread(patient.restart)
+    async with client(patient.bus.address) as caller:
+        await enforce(caller)
+        agent = await Agent.begin(caller, project)
+        await agent.claim(task="tidy up")
+        with sleepers(1):
+            reason = await agent.stop()
+    assert "uncommitted work: 1 file\n" in reason
+    assert "the check says: 2 tests fail" in reason
+    assert re.search(r"still running: .*\bcat\b", reason)
+
+
+@contextmanager
+def another_agent(daemon: Daemon) -> Iterator[subprocess.Popen[bytes]]:
+    """Told to go, it asks twice whether its turn may end."""
+    told = shlex.quote(json.dumps({"session_id": "another"}))
+    call = f"busctl --address={daemon.bus.address} call {NAME} {ROOT} {NAME}.Manager"
+    report = f"{call} ReportEvent sss codex Stop {told}"
+    script = f"read go; {report}; {report}; true"
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
+        yield agent
+
+
+async def test_another_agent_in_the_same_directory_is_let_go_and_costs_nothing(
+    patient: Daemon, tmp_path: Path
+) -> None:
+    async with client(patient.bus.address) as caller:
+        await enforce(caller)
+        agent = await Agent.begin(caller, tmp_path)
+        claim_id = await agent.claim(task="tidy up")
+        with another_agent(patient) as other:
+            await caller.register(other.pid, agent="codex", agent_session_id="another", cwd=str(tmp_path))
+            answers, _ = await asyncio.to_thread(other.communicate, b"go\n")
+        assert answers.decode() == 'bs false "{}"\n' * 2
+        (rows,) = await caller.call("StopGate.ListClaims")
+        assert (rows[0][0], rows[0][5]) == (claim_id, 0)
+        assert await agent.stop()
+
+
+async def test_the_kill_switch_lets_go_at_once_and_is_durable(patient: Daemon, tmp_path: Path) -> None:
+    async with client(patient.bus.address) as caller:
+        await enforce(caller)
+        agent = await Agent.begin(caller, tmp_path)
+        await agent.claim(task="tidy up")
+        assert await agent.stop()
+        await caller.call("StopGate.SetKillSwitch", "bs", True, "something is wrong")
+        await agent.say("UserPromptSubmit", prompt="go on")
+        assert await agent.stop() == ""
+    await asyncio.to_thread(patient.restart, signal.SIGKILL)
+    assert (patient.get("StopGate.Mode"), patient.get("StopGate.KillSwitch")) == ("enforce", True)
+    mode = (patient.state / "mode.toml").read_text()
+    assert "something is wrong" in mode
+
+
+async def test_a_kill_between_claim_and_stop_forgets_neither(patient: Daemon, tmp_path: Path) -> None:
+    async with client(patient.bus.address) as caller:
+        await enforce(caller)
+        agent = await Agent.begin(caller, tmp_path)
+        claim_id = await agent.claim(task="tidy up")
+        await agent.update(claim_id, checklist=["write"])
+    await asyncio.to_thread(patient.restart, signal.SIGKILL)
+    async with client(patient.bus.address) as caller:
+        agent = Agent(caller, agent.id)
+        assert "write" in await agent.stop()
+    await asyncio.to_thread(patient.restart, signal.SIGKILL)
+    async with client(patient.bus.address) as caller:
+        agent = Agent(caller, agent.id)
+        assert await agent.stop() == ""  # it was told the same before the daemon was killed
+        (rows,) = await caller.call("StopGate.ListClaims")
+        assert rows[0][5] == 1
+
+
+async def test_kill_at_any_moment_breaks_no_promise_of_a_claim(patient: Daemon, tmp_path: Path) -> None:
+    """What was answered is there; of the one call that got no answer, either outcome."""
+    kept: dict[str, str] = {}  # claim: its phase
+    unsure: set[str] = set()
+
+    async def work(agent: Agent) -> None:
+        for number in range(10_000):
+            claim_id = await agent.claim(task=f"task {number}")
+            kept[claim_id] = "active"
+            unsure.add(claim_id)
+            await agent.update(claim_id, phase="done")
+            kept[claim_id] = "done"
+            await caller.call("StopGate.ReleaseClaim", "s", claim_id)
+            del kept[claim_id]
+            unsure.discard(claim_id)
+
+    for round_ in range(ROUNDS):
+        async with client(patient.bus.address) as caller:
+            agent = await Agent.begin(caller, tmp_path)
+            life = random.Random(round_).uniform(0, 0.2)
+            assert patient.process
+            asyncio.get_running_loop().call_later(life, patient.process.send_signal, signal.SIGKILL)
+            with suppress(BusError):
+                await work(agent)
+        await asyncio.to_thread(patient.process.wait)
+        await asyncio.to_thread(patient.start)
+        (rows,) = patient.call("StopGate.ListClaims")
+        found = {row[0]: row[3] for row in rows}
+        for claim_id, phase in kept.items():
+            if claim_id not in unsure:
+                assert found.get(claim_id) == phase
+            elif claim_id in found:
+                assert found[claim_id] in (phase, "done")
+            else:
+                assert phase == "done"
+        for claim_id in found:
+            with suppress(CallFailed):
+                patient.call("StopGate.ReleaseClaim", "s", claim_id)
+        kept.clear()
+        unsure.clear()
+    assert "Traceback" not in patient.log
+    assert not list((patient.state / "quarantine").iterdir())
+
+
+async def test_a_thousand_stops_at_once_starve_nobody(daemon: Daemon, tmp_path: Path) -> None:
+    async with client(daemon.bus.address) as caller, client(daemon.bus.address) as other:
+        agent = await Agent.begin(caller, tmp_path)
+        await agent.claim(task="tidy up", budget="large")
+        turns = asyncio.Semaphore(60)  # calls of one peer in flight are limited
+
+        async def stop() -> str:
+            async with turns:
+                return await agent.stop()
+
+        stops = asyncio.gather(*(stop() for _ in range(STOPS)))
+        while not stops.done():
+            await other.call("ListSessions", within=10)
+        assert set(await stops) == {""}
+        history = await agent.history()
+    assert {row["Kind"] for row in history[:-1]} <= {"stop", "would-hold", "let-go"}
+    assert "Traceback" not in daemon.log
+
+
+@pytest.mark.parametrize(
+    ("member", "signature", "args", "words"),
+    [
+        ("SetMode", "ss", ["on", "why"], "is not 'off', 'shadow' or 'enforce'"),
+        ("UpdateClaim", "sa{sv}", ["c0", 0], "There is no claim 'c0'"),
+        ("ReleaseClaim", "s", ["c0"], "There is no claim 'c0'"),
+        ("Claim", "a{sv}", [0], "'task' is needed"),
+        ("Claim", "a{sv}", [2, "task", "s", "x", "session", "s", "zzzzzz"], "No session 'zzzzzz'"),
+        (
+            "Claim",
+            "a{sv}",
+            [2, "task", "u", 1, "size", "s", "x"],
+            "'task' is not a string; unknown key 'size'",
+        ),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_one_sentence(
+    daemon: Daemon, member: str, signature: str, args: list[object], words: str
+) -> None:
+    with pytest.raises(CallFailed, match=words):
+        daemon.call(f"StopGate.{member}", signature, *args)
