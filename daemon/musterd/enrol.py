@@ -17,6 +17,7 @@ def seen(leader: Leader, spec: Spec, now: int) -> Session:
         agent_session_id=spec.agent_session_id or leader.agent_session_id,
         transcript=spec.transcript or leader.transcript,
         terminal=spec.terminal or leader.terminal,
+        scope=leader.scope,
         command=spec.command or facts.argv,
         resume_command=spec.resume_command,
         environ=leader.environ,

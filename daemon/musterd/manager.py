@@ -261,7 +261,7 @@ class Manager:
         return await warden.leader(pid, agent or Agent.OTHER)
 
     async def _enrol(self, leader: Leader, spec: Spec, how: str) -> Session:
-        session = self._completed(enrol.seen(leader, spec, self.ports.clock.now()))
+        session = self._alone(self._completed(enrol.seen(leader, spec, self.ports.clock.now())))
         known = self.registry.by_leader(leader.process)
         if known is not None:
             return await self._update(known, session)
@@ -331,6 +331,14 @@ class Manager:
         if session.resume_command:
             return session
         return replace(session, resume_command=self.ports.adapters[session.agent].resume_command(session))
+
+    def _alone(self, session: Session) -> Session:
+        """An agent that another one started is in that one's scope, and has none for itself."""
+        if not session.scope:
+            return session
+        there = [other for other in self.registry.current(session.uid) if other.scope == session.scope]
+        is_alone = all(other.leader == session.leader for other in there)
+        return session if is_alone else replace(session, scope="")
 
     # Sessions speak
 

@@ -35,6 +35,7 @@ class Leader:
     launcher: PidRef | None = None
     version: str = ""
     terminal: str = ""
+    scope: str = ""  # systemd unit that was made for it
     agent_session_id: str = ""
     transcript: str = ""
     environ: tuple[str, ...] = ()  # as in Session: what starting it again takes
@@ -155,6 +156,13 @@ class Warden(Protocol):
         With a `last_look`, nothing is sent unless all is as it was then: transcript, children, screen. The
         pane it ran in stays, and says what happened and how to resume. May take half a minute. Raises
         NoSuchSession if the leader is gone already.
+        """
+
+    async def reclaim(self, session: Session) -> int:
+        """Have the kernel write out and drop what memory it can, and end nothing -> bytes that came back.
+
+        0 where there is nothing to be had: no scope that holds this session and nobody else, or no control
+        of its memory (cgroup v2, `memory.reclaim`).
         """
 
     async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:

@@ -1,7 +1,8 @@
 """The reaper at work: acts on the judge's verdicts, as its mode allows.
 
-Relief comes in steps, and pressure is measured again after each: leftovers of dead sessions first, then one
-session of the ranked list. A reap has two phases with a grace between them, and ends nothing that changed.
+Relief comes in steps, and pressure is measured again after each: leftovers of dead sessions first, then what
+the kernel takes back from an idle session without ending it, then one session of the ranked list. A reap has
+two phases with a grace between them, and ends nothing that changed.
 """
 
 import asyncio
@@ -34,6 +35,7 @@ class Reaper:
         self._judge = judge
         self._ender = ender
         self._ports = manager.ports
+        self._reclaimed: dict[SessionId, int] = {}  # last word of a session when its memory was taken back
         self._would_have: dict[SessionId, int] = {}  # last word of a session when dry-run took it
         self._reported: set[tuple[SessionId, int]] = set()  # leftovers that were told of: session and pid
 
@@ -88,7 +90,10 @@ class Reaper:
             return
         judged = await self._judge.evaluate(self._manager.registry.current())
         reapable = [case for case, explanation in judged if explanation.verdict is Verdict.REAP]
-        for case in rank(reapable):
+        ranked = rank(reapable)
+        if await self._reclaim(ranked):
+            return
+        for case in ranked:
             if self._ender.is_leased(case.session.id):
                 continue
             if self._judge.acting_mode is Mode.ON:
@@ -140,6 +145,34 @@ class Reaper:
                 self._ports.log.append(Record(now, "leftover", leftover.session, uid, text))
         ours = {(leftover.session, leftover.process.pid) for leftover in left}
         self._reported = {key for key in self._reported if key in ours} | ours
+
+    # Memory without an end
+
+    async def _reclaim(self, ranked: Sequence[Case]) -> bool:
+        """Whether memory came back from the first that still has some to give; once in each idle time."""
+        if self._judge.acting_mode is not Mode.ON:
+            return False
+        for session in (case.session for case in ranked if case.session.scope):
+            was_taken = self._reclaimed.get(session.id) == session.turn.last_word
+            if was_taken or self._ender.is_leased(session.id):
+                continue
+            self._reclaimed = {i: at for i, at in self._reclaimed.items() if i in self._manager.registry}
+            self._reclaimed[session.id] = session.turn.last_word
+            if freed := await self._reclaim_from(session):
+                text = f"{freed} bytes came back from session '{session.id}', which goes on"
+                now = self._ports.clock.now()
+                fields = {"freed": freed}
+                self._ports.log.append(Record(now, "reclaimed", session.id, session.uid, text, fields))
+                return True
+        return False
+
+    async def _reclaim_from(self, session: Session) -> int:
+        warden = self._ports.wardens.find(session.uid)
+        try:
+            return await warden.reclaim(session) if warden else 0
+        except MusterError as exc:
+            logger.warning("Cannot take memory back from session '%s': %s, ignoring", session.id, exc)
+            return 0
 
     # A reap in earnest
 

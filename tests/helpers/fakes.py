@@ -82,6 +82,8 @@ class FakeWarden:
         self.failure: Exception | None = None
         self.ending = Ending(is_ended=True, how="SIGTERM", freed=200)
         self.left: list[Leftover] = []
+        self.unreclaimable: Exception | None = None
+        self.reclaimable: dict[SessionId, int] = {}  # bytes, once
         self.unfinished: dict[SessionId, Work] = {}
         self.unasked: Exception | None = None  # what asking for work meets
         self.before_work: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
@@ -150,6 +152,12 @@ class FakeWarden:
             self.leaders.pop(session.leader.pid, None)
             self.queue.put_nowait(Gone(session.id))
         return self.ending
+
+    async def reclaim(self, session: Session) -> int:
+        self.told.append(f"reclaim {session.id}")
+        if failure := self.failure or self.unreclaimable:
+            raise failure
+        return self.reclaimable.pop(session.id, 0)
 
     async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:
         return self.left

@@ -141,7 +141,8 @@ class Machine:
 
     def _power_off(self, shell: "subprocess.Popen[bytes]") -> None:
         try:
-            self.run("systemctl", "poweroff", "--force", check=False)
+            # At once: nothing on it is worth an orderly end, and what ignores SIGTERM would be waited for.
+            self.run("systemctl", "poweroff", "--force", "--force", check=False)
             shell.wait(STOP_TIMEOUT)
         finally:
             shell.send_signal(signal.SIGKILL)

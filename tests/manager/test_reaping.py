@@ -254,3 +254,58 @@ async def test_what_begins_while_the_directory_is_looked_at_keeps() -> None:
 
     bench.alice.before_work = begin
     assert (await bench.judge.explain(session))[0].kept_by == "turn"
+
+
+async def pressed(mode: Mode, count: int = 1) -> tuple[Bench, list[Session]]:
+    """Idle sessions in scopes of their own, looked at once, while memory is short."""
+    bench, sessions = await idle_sessions(count)
+    for session in sessions:
+        bench.manager.registry.put(replace(session, scope=f"musterd-{session.id}.scope"))
+    bench.gauge.press(50)
+    bench.manager.pressure = bench.manager.pressure.next(await bench.gauge.queue.get(), EAGER.pressure)
+    await bench.reaper.set_mode(ROOT, mode.value, "a test")
+    await bench.reaper.relieve()
+    return bench, sessions
+
+
+async def test_memory_is_taken_back_before_anything_is_ended() -> None:
+    bench, (session,) = await pressed(Mode.ON)
+    bench.alice.reclaimable[session.id] = 4096
+    await bench.reaper.relieve()
+    assert [word for word in bench.alice.told if word.startswith(("reclaim", "end"))] == [
+        f"reclaim {session.id}"
+    ]
+    (record,) = [record for record in bench.log.records if record.kind == "reclaimed"]
+    assert (record.session, record.fields) == (session.id, {"freed": 4096})
+
+
+async def test_memory_is_taken_back_once_in_an_idle_time() -> None:
+    bench, (session,) = await pressed(Mode.ON)
+    bench.alice.reclaimable[session.id] = 4096
+    await bench.reaper.relieve()
+    await bench.reaper.relieve()
+    assert [word for word in bench.alice.told if word.startswith(("reclaim", "end"))] == [
+        f"reclaim {session.id}",
+        f"end {session.id}",
+    ]
+
+
+@pytest.mark.parametrize("failure", [None, Failed("it hangs")])
+async def test_where_no_memory_comes_back_the_session_is_reaped_at_once(failure: Failed | None) -> None:
+    bench, (session,) = await pressed(Mode.ON)
+    bench.alice.unreclaimable = failure
+    await bench.reaper.relieve()
+    assert f"end {session.id}" in bench.alice.told
+
+
+async def test_dry_run_takes_no_memory_back() -> None:
+    bench, (session,) = await pressed(Mode.DRY_RUN)
+    await bench.reaper.relieve()
+    assert f"reclaim {session.id}" not in bench.alice.told
+
+
+async def test_session_without_a_scope_is_not_asked_for_memory() -> None:
+    bench, (session,) = await pressed(Mode.ON)
+    bench.manager.registry.put(replace(bench.manager.registry.get(session.id), scope=""))
+    await bench.reaper.relieve()
+    assert f"reclaim {session.id}" not in bench.alice.told

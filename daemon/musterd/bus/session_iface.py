@@ -62,7 +62,7 @@ def session_values(session: Session, verdict: Explanation | None, usage: Usage) 
         "Memory": usage.memory,
         "CPUUSec": usage.cpu_usec,
         "Tasks": usage.tasks,
-        "Scope": "",
+        "Scope": session.scope if session.is_current else "",
         "Resumable": session.is_resumable,
         "ResumeCommand": list(session.resume_command),
         "LastError": session.last_error,

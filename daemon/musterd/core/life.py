@@ -30,6 +30,7 @@ def merged(known: Session, seen: Session) -> Session:
         labels=seen.labels or known.labels,
         version=seen.version or known.version,
         executable=seen.executable or known.executable,
+        scope=seen.scope or known.scope,
     )
 
 
@@ -154,6 +155,7 @@ def revived(past: Session, seen: Session, now: int) -> Session:
         past,
         leader=seen.leader,
         terminal=seen.terminal or past.terminal,
+        scope=seen.scope,
         transcript=seen.transcript or past.transcript,
         version=seen.version,
         executable=seen.executable or past.executable,

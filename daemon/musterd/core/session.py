@@ -91,6 +91,7 @@ class Session:
     environ: tuple[str, ...] = ()  # NAME=VALUE, of where it finds programs and its files; never a secret
     title: str = ""
     labels: tuple[str, ...] = ()
+    scope: str = ""  # systemd unit that it has for itself, or had before it ended
     version: str = ""  # of the agent program
     executable: str = ""
     started_usec: int = 0  # the leader's start

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 from dbus_fast import Variant
 
+from musterd.core.scope import knows_expansion, scope_words
+
 from .client import Where, connect
 from .failure import CtlError, Misused
 from .text import printable
@@ -37,9 +39,6 @@ RECOGNITION = (
 LOOK_PAUSE = 0.2
 
 _PEER = "org.freedesktop.DBus.Peer"
-
-# From this version on systemd-run is to be told whether to expand variables in the arguments of a scope.
-_EXPANDS = 254
 
 
 def run(where: Where, args: Namespace) -> NoReturn:
@@ -79,22 +78,20 @@ def scope_command(command: Sequence[str]) -> list[str]:
     """What stands before a command to start it in a scope; nothing where no systemd answers."""
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     if os.path.exists(f"{runtime}/systemd/private"):
-        manager = ["--user"]
+        is_user = True
     elif os.getuid() == 0 and os.path.exists("/run/systemd/private"):
-        manager = []
+        is_user = False
     else:
         return []
     if not shutil.which("systemd-run"):
         return []
-    expanding = ["--expand-environment=no"] if any("$" in word for word in command) and _expands() else []
-    unit = f"--unit=musterd-{secrets.token_hex(4)}.scope"
-    return ["systemd-run", *manager, "--scope", "--quiet", "--collect", unit, *expanding, "--"]
+    expanding = any("$" in word for word in command) and _expands()
+    return scope_words(secrets.token_hex(4), is_user=is_user, knows_expansion=expanding)
 
 
 def _expands() -> bool:
     done = subprocess.run(["systemd-run", "--version"], capture_output=True, text=True, check=False)
-    words = done.stdout.split()
-    return len(words) > 1 and words[1].isdecimal() and int(words[1]) >= _EXPANDS
+    return knows_expansion(done.stdout)
 
 
 # Its registration

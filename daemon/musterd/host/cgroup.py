@@ -1,14 +1,15 @@
 """Scopes of sessions in the cgroup v2 hierarchy, alone or beside v1 (cgroups(7), hybrid)."""
 
 import os
-import re
+import time
 
+from musterd.core.scope import UNIT
 from musterd.host.process import read_bytes
 
 _LIMIT = 1024 * 1024  # bytes of a file of the kernel's
 
-# What `musterctl run` makes is called so; no other unit's processes are ever ended together.
-_SCOPE = re.compile(r"musterd-[^/]+\.scope")
+_RECLAIM_STEP = 64 * 1024 * 1024  # bytes; a write of all at once could not be stopped
+RECLAIM_TIME = 1.5  # seconds
 
 
 def scope_of(pid: int) -> str:
@@ -19,12 +20,54 @@ def scope_of(pid: int) -> str:
     except (OSError, ValueError):
         return ""
     parts = path.split("/")
-    depth = next((n for n, part in enumerate(parts) if _SCOPE.fullmatch(part)), None)
+    depth = next((n for n, part in enumerate(parts) if UNIT.fullmatch(part)), None)
     if depth is None:
         return ""
     inside = os.path.relpath("/".join(parts[: depth + 1]), root)
     directory = os.path.join(mount, inside)
     return directory if ".." not in inside.split("/") and os.path.isdir(directory) else ""
+
+
+def unit_of(pid: int) -> str:
+    """The name of that scope; "" if there is none."""
+    return os.path.basename(scope_of(pid))
+
+
+def reclaim(scope: str) -> int:
+    """Bytes that the kernel took back from it, writing out and dropping what it can (memory.reclaim).
+
+    0 without control of its memory: no controller in cgroup v2, a Linux before 5.19, not ours to write.
+    """
+    try:
+        fd = os.open(f"{scope}/memory.reclaim", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        return _reclaim(scope, fd)
+    except (OSError, ValueError):
+        return 0  # it ended meanwhile
+    finally:
+        os.close(fd)
+
+
+def _reclaim(scope: str, fd: int) -> int:
+    before = left = memory(scope)
+    deadline = time.monotonic() + RECLAIM_TIME
+    while left > 0 and time.monotonic() < deadline:
+        try:
+            os.write(fd, b"%d" % min(left, _RECLAIM_STEP))
+        except BlockingIOError:
+            break  # less than that was to be had, and that is taken (EAGAIN)
+        now = memory(scope)
+        if now >= left:
+            break
+        left = now
+    return max(before - memory(scope), 0)
+
+
+def memory(scope: str) -> int:
+    """Bytes that all in it hold, with what the kernel holds for them. OSError."""
+    return int(read_bytes(f"{scope}/memory.current", _LIMIT))
 
 
 def members(scope: str) -> set[int]:

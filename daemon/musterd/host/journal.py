@@ -34,6 +34,7 @@ MESSAGE_IDS = {
     "prepare": "603f61b916b844af968da854b263a8dd",
     "cancelled": "df1a6cfc7eca4cc9b634ab69dd89c101",
     "leftover": "df5d1fdb10634931a4e93747ddb69995",
+    "reclaimed": "2a8dc354d8c7480a982a88d5874d40c2",
     "leftovers-ended": "e33ab34b99954ad8ab88fb283bd5f8c8",
     "mode": "611d60a39fcb48a993fd188d1ca7d505",
     "pressure": "82f47d16e1e248a9b6cf7981d1dec4f0",

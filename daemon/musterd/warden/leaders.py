@@ -10,6 +10,7 @@ from dataclasses import replace
 from musterd.agents.base import Adapter, ProcessFacts, Role
 from musterd.core.errors import AccessDenied, Failed, NoSuchSession
 from musterd.core.session import Agent, PidRef, Session, SessionId
+from musterd.host import cgroup
 from musterd.host.locks import locked_files, open_files
 from musterd.host.process import HeldProcess, Stat, boot_id, is_starting, read_stat
 from musterd.host.table import Table
@@ -102,6 +103,7 @@ class Leaders:
                 launcher=ref_of(found.launcher) if found.launcher else None,
                 version=await self._visit(facts.pid, lambda: self._recogniser.version(adapter, facts)),
                 terminal=await self._terminals.locate(facts, ancestors),
+                scope=cgroup.unit_of(facts.pid),
                 agent_session_id=open_session(adapter, facts.pid),
                 environ=environ_of(found.launcher.pid if found.launcher else facts.pid),
                 mark=self._mark_of(facts, table),

@@ -12,6 +12,7 @@ from musterd.agents.base import Adapter
 from musterd.core.errors import AccessDenied, NoSuchSession
 from musterd.core.evidence import Child, Observation, Presence, Unknown, Usage, Work
 from musterd.core.session import Agent, PidRef, Session, SessionId
+from musterd.host import cgroup
 from musterd.host.files import Files
 from musterd.host.locks import lock_holders
 from musterd.host.table import Table
@@ -299,6 +300,17 @@ class LocalWarden:
         await self.watch(session)
         with refusing(f"Session '{session.id}' cannot be ended"):
             return await self._ends.end(session.id, last_look)
+
+    async def reclaim(self, session: Session) -> int:
+        with refusing(f"The memory of session '{session.id}' cannot be reclaimed"):
+            follower = self._followers.get(session.id)
+            scope = cgroup.scope_of(follower.process.pid) if follower else ""
+            if follower is None or not scope:
+                return 0
+            tree = (await self._trees([follower]))[session.id]
+            if not cgroup.members(scope) <= {row.pid for row in tree.rows}:
+                return 0  # somebody else is in it
+            return await self._workers.do(f"reclaim {session.id}", lambda: cgroup.reclaim(scope))
 
     async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:
         with refusing("Leftovers cannot be looked for"):

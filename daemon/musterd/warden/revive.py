@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import secrets
 import shlex
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ from functools import partial
 from musterd.agents import image
 from musterd.agents.base import ProcessFacts
 from musterd.core.errors import Failed, NotResumable
+from musterd.core.scope import scope_words
 from musterd.core.session import Session, SessionId
 from musterd.host.panes import Panes, Place, default_socket
 from musterd.host.process import boot_id, read_environ, read_facts, read_stat
@@ -185,7 +187,21 @@ class Revival:
 
     def _marked(self, environ: Mapping[str, str], command: Sequence[str]) -> list[str]:
         mark = f"{SESSION_MARK}={self.session.id}"
-        return ["env", mark, *(f"{name}={value}" for name, value in environ.items()), *command]
+        scope = self._scope(command)
+        found = {"XDG_RUNTIME_DIR": self._runtime} if scope else {}
+        pairs = [f"{name}={value}" for name, value in {**environ, **found}.items()]
+        return ["env", mark, *pairs, *scope, *command]
+
+    @property
+    def _runtime(self) -> str:
+        return f"/run/user/{self.uid}"
+
+    def _scope(self, command: Sequence[str]) -> list[str]:
+        """What had a scope of its own gets one again, from its user's systemd, where that answers."""
+        has_systemd = os.path.exists(f"{self._runtime}/systemd/private") and shutil.which("systemd-run")
+        if not self.session.scope or not has_systemd or any("$" in word for word in command):
+            return []  # from version 254 on it would expand a `$`, before it cannot be told not to
+        return scope_words(secrets.token_hex(4), is_user=True, knows_expansion=False)
 
     def _program(self, path: str) -> list[str]:
         """The resume command, as it is if its program is found, or else by how the program was started."""
