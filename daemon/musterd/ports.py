@@ -49,7 +49,7 @@ class Ending:
     """How an end of a session went. `left` are processes of its tree that are still there."""
 
     is_ended: bool  # the leader is gone, and nothing of its tree is left
-    how: str  # "by itself", "SIGTERM", "SIGKILL", or "kept: REASON" where nothing was sent
+    how: str  # "by itself", "/quit", "SIGTERM", ..., or "kept: REASON" where it was not ended
     freed: int = 0  # bytes that its tree had for itself before, and has no more
     left: tuple[str, ...] = ()  # "name (pid): why"
 

@@ -125,7 +125,13 @@ def test_nothing_to_say_is_nothing(agent: Agent) -> None:
 
 @pytest.mark.parametrize(
     ("agent", "decision"),
-    [(Agent.CLAUDE_CODE, "block"), (Agent.CODEX, "block"), (Agent.PI, "block"), (Agent.GEMINI, "deny")],
+    [
+        (Agent.CLAUDE_CODE, "block"),
+        (Agent.CODEX, "block"),
+        (Agent.PI, "block"),
+        (Agent.GEMINI, "deny"),
+        (Agent.OPENCODE, "block"),
+    ],
 )
 def test_block_is_said_in_its_own_words(agent: Agent, decision: str) -> None:
     said = json.loads(ADAPTERS[agent].block("Stop", "tests fail"))
@@ -133,7 +139,7 @@ def test_block_is_said_in_its_own_words(agent: Agent, decision: str) -> None:
 
 
 def test_agents_that_cannot_be_held() -> None:
-    for agent in (Agent.OPENCODE, Agent.AIDER, Agent.OTHER):
+    for agent in (Agent.AIDER, Agent.OTHER):
         assert ADAPTERS[agent].block("Stop", "tests fail") == ""
 
 

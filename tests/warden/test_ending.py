@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from helpers.programs import until
-from helpers.scribe import Scene, line, scene, session_of
+from helpers.scribe import Scene, Scribe, line, scene, session_of
 from helpers.standin import install_codex
 from helpers.tmux import TmuxServer
 from musterd.agents.codex import Codex
@@ -509,6 +509,37 @@ async def test_an_interrupted_end_leaves_no_draft(tmp_path: Path, is_cancelled: 
             assert is_alive(leader.process.pid)
     finally:
         await warden.close()
+
+
+# It says when it has its handler.
+LISTENS = 'sleep 60 & trap "{}" USR2; echo $$; while :; do wait; done'
+
+LEAVING = [
+    ("one that leaves", LISTENS.format("kill $!; exit"), True, (True, "SIGUSR2")),
+    ("one that leaves, ordered", LISTENS.format("kill $!; exit"), False, (True, "SIGUSR2")),
+    ("one that stays", LISTENS.format(":"), True, (False, "kept: it was asked to leave, and stayed")),
+    ("one that stays, ordered", LISTENS.format(":"), False, (True, "SIGTERM")),
+    ("one that does not listen", "echo $$; read line", True, (True, "SIGTERM")),
+    ("one that is deaf to it", 'trap "" USR2; echo $$; read line', True, (True, "SIGTERM")),
+]
+
+
+@pytest.mark.parametrize(
+    ("script", "is_reap", "how"), [row[1:] for row in LEAVING], ids=[row[0] for row in LEAVING]
+)
+async def test_one_that_can_be_asked_to_leave_decides_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, is_reap: bool, how: tuple[bool, str]
+) -> None:
+    """Unless somebody ordered its end; and only if it listens: of that signal it would die otherwise."""
+    monkeypatch.setattr(Scribe, "leaves_on", "SIGUSR2")
+    monkeypatch.setattr(ways, "QUIT_PATIENCE", 0.5)
+    async with scene(tmp_path) as here:
+        session, _ = await started(here, script, 1)
+        look = await here.look(session, screens=True) if is_reap else None
+        ending = await here.warden.end(session, look)
+        assert (ending.is_ended, ending.how) == how
+        assert session.leader
+        assert is_alive(session.leader.pid) is not ending.is_ended
 
 
 async def _until(look: Callable[[], bool], what: str) -> None:

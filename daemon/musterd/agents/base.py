@@ -82,6 +82,8 @@ class Adapter:
     `marks`       names of variables that its tools inherit: the value is its agent session id or, where the
                   name ends with PID, its leader's process; finds tools that left the process tree
     `stop_is_end` a stop that was allowed is the positive end of the turn: nothing else will say so
+    `leaves_on`   name of the signal by which it is asked to leave: it decides within, and may stay. Sent
+                  only to a process that has a handler for it
     `resume`      the words in front of an agent session id that bring that conversation back
     `flags`       which options of its command line are repeated then
     `hooks`       where its hooks are installed, and for which events
@@ -94,6 +96,7 @@ class Adapter:
     environ: ClassVar[tuple[str, ...]] = ()
     marks: ClassVar[tuple[str, ...]] = ()
     stop_is_end: ClassVar[bool] = False
+    leaves_on: ClassVar[str] = ""
     resume: ClassVar[tuple[str, ...]] = ()
     flags: ClassVar[Flags] = Flags()
     hooks: ClassVar[CommandHooks | Extension | None] = None

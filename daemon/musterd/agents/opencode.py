@@ -4,6 +4,7 @@ One process can have several conversations, and each subagent is one of its own,
 names. The records are rows of an SQLite database that all its processes share.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -90,6 +91,7 @@ class OpenCode(Adapter):
     # Not the database: our own look at it would count as a start.
     opens = (".config/opencode/opencode.json", ".local/share/opencode/log/opencode.log")
     environ = ("XDG_DATA_HOME",)
+    stop_is_end = True
 
     def role(self, process: ProcessFacts, parent: ProcessFacts | None) -> Role | None:
         if image.runs(process, "opencode", (PACKAGE,)):
@@ -110,13 +112,15 @@ class OpenCode(Adapter):
         return image.is_furniture(process)
 
     def hook_event(self, event: str, payload: Json, at: int) -> AgentEvent:
-        """What its plugin sends: `directory`, `version`, `time` (ms), the event's `properties`, and
-        `parentID` when the session is a subagent's."""
+        """What its plugin sends: `directory`, `version`, `time` (ms), the event's `properties`, `parentID`
+        when the session is a subagent's, and `asks` when it waits for an answer: a turn was completed."""
         properties = table(payload, "properties")
         info = table(properties, "info")
         session = word(payload, "sessionID") or word(properties, "sessionID")
         parent = word(payload, "parentID") or word(info, "parentID")
         kind = _kind(event, properties, is_subagent=bool(parent))
+        if kind is EventKind.SETTLED and payload.get("asks") is True:
+            kind = EventKind.STOP
         return AgentEvent(
             kind,
             ordered(kind, integer(payload, "time") * 1000) or at,
@@ -126,6 +130,10 @@ class OpenCode(Adapter):
             version=word(payload, "version"),
             detail=word(payload, "tool") or word(properties, "permission"),
         )
+
+    def block(self, event: str, reason: str) -> str:
+        """For its plugin, which prompts anew: it lets nobody hold a turn."""
+        return json.dumps({"decision": "block", "reason": reason})
 
     def transcript(self, session: Session, home: str, environ: Mapping[str, str]) -> str | Query | None:
         if not session.agent_session_id:

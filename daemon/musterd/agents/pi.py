@@ -65,6 +65,7 @@ class Pi(Adapter):
     hooks = Extension(Place(".pi/agent", "PI_CODING_AGENT_DIR"), "extensions/musterd.ts", "pi.ts")
     marks = ("PI_SESSION_ID",)
     versions = ((1, 5), (1, 5))
+    leaves_on = "SIGUSR2"  # its extension listens, looks once more, and shuts it down
     opens = (".pi/agent/settings.json",)
     environ = ("_",)  # the path that a shell started it by
 
@@ -90,6 +91,8 @@ class Pi(Adapter):
         """What its extension sends: `session_id`, `session_file`, `cwd`, `version`, `time` (ms), the event's
         own fields, and `is_idle` and `has_pending_messages` as its context answers them."""
         kind = _HOOKS.get(event, EventKind.NOTE)
+        if kind is EventKind.STOP and word(payload, "outcome") not in ("", "completed"):
+            kind = EventKind.TURN_END  # by an error: it is not asked to go on
         has_pending = payload.get("has_pending_messages") is True
         if kind is EventKind.SETTLED and (payload.get("is_idle") is False or has_pending):
             kind = EventKind.TURN_END

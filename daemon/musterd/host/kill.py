@@ -84,6 +84,16 @@ def send(held: HeldProcess, number: signal.Signals) -> None:
             logger.debug("Cannot send %s to process %d: %s", number.name, held.ref.pid, exc.strerror)
 
 
+def catches(held: HeldProcess, number: signal.Signals) -> bool:
+    """Whether it has a handler for that signal (SigCgt in proc_pid_status(5)); without, it may die of it."""
+    try:
+        with open(f"/proc/{held.ref.pid}/status") as file:
+            caught = next((line for line in file if line.startswith("SigCgt:")), "0").rpartition(":")[2]
+        return not held.has_ended and bool(int(caught, 16) >> (number - 1) & 1)
+    except (OSError, ValueError):
+        return False
+
+
 async def all_gone(processes: Iterable[HeldProcess], seconds: float) -> bool:
     """Whether all of them end within that time, as the kernel tells."""
     loop = asyncio.get_running_loop()

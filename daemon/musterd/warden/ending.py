@@ -11,7 +11,7 @@ from musterd.core.errors import Failed, NoSuchSession
 from musterd.core.evidence import Observation
 from musterd.core.session import PidRef, Session, SessionId
 from musterd.host import cgroup
-from musterd.host.kill import Grip, all_gone, send
+from musterd.host.kill import Grip, all_gone, catches, send
 from musterd.host.process import HeldProcess, Stat
 from musterd.host.table import Table, usage_of
 from musterd.host.tty import tty_path
@@ -99,7 +99,10 @@ class Ends:
             return Ending(False, f"kept: {why}")
         before = usage_of(kin.rows).private
         seat = await self._notices.prepare(follower, family.table)
-        how = await self._ask(follower, leader, seat)
+        how = await self._ask(follower, leader, seat, may_stay=last_look is not None)
+        if not how:
+            await self._notices.drop(seat)
+            return Ending(False, "kept: it was asked to leave, and stayed")
         how = await _finish(family, grip, how)
         left = (*grip.left, *foreign.left)
         ending = Ending(not left, how, max(before - _private(grip), 0), left)
@@ -135,8 +138,17 @@ class Ends:
         look = looks[follower.session.id]
         return difference(last_look, look) or unseen(kin, follower, look)
 
-    async def _ask(self, follower: Follower, leader: HeldProcess, seat: Seat | None) -> str:
-        """Let it end the way it wants to; what made it."""
+    async def _ask(
+        self, follower: Follower, leader: HeldProcess, seat: Seat | None, *, may_stay: bool
+    ) -> str:
+        """Let it end the way it wants to; what made it. "" if it would not, and may stay then."""
+        if (name := follower.adapter.leaves_on) and catches(leader, signal.Signals[name]):
+            send(leader, signal.Signals[name])
+            if await all_gone([leader], QUIT_PATIENCE):
+                return name
+            logger.debug("Session '%s' is not left by '%s'", follower.session.id, name)
+            if may_stay:
+                return ""
         if keys := follower.adapter.quit_keys(follower.session):
             typed = seat is not None and await self._notices.type_keys(seat, follower, keys)
             if typed and await all_gone([leader], QUIT_PATIENCE):

@@ -1,4 +1,4 @@
-// musterd's extension for pi: tells `musterctl hook pi EVENT` what happens in the session, as JSON on its standard
+// musterd's extension for pi: tells `musterd-hook pi EVENT` what happens in the session, as JSON on its standard
 // input. It never makes pi wait, but for two moments: when a turn is about to settle (musterd may answer that its
 // work is not finished) and when pi ends. Whatever goes wrong here, pi goes on.
 import { spawn, spawnSync } from "node:child_process";
@@ -7,6 +7,9 @@ import { dirname, join } from "node:path";
 
 const COMMAND = ["musterctl", "hook"]; // what it is where it was installed
 const ANSWER_WITHIN = 2000; // ms
+
+// With this signal musterd asks pi to leave, once it sees that we listen for it.
+const LEAVE = "SIGUSR2";
 
 // From agent_start to agent_settled is one turn: what happens within needs no word of its own.
 const EVENTS = [
@@ -62,21 +65,33 @@ function tell(name: string, text: string): Promise<string> {
 }
 
 export default function (pi: any) {
-  for (const name of EVENTS) {
-    pi.on(name, async (event: any, ctx: any) => { void tell(name, told(event, ctx)); });
-  }
-  pi.on("agent_before_settle", async (event: any, ctx: any) => {
+  let last: any; // what pi can be asked by: a new one with each event, and with each conversation
+  const on = (name: string, handle: (event: any, ctx: any) => Promise<any>) =>
+    pi.on(name, async (event: any, ctx: any) => {
+      last = ctx;
+      try {
+        return await handle(event, ctx);
+      } catch {}
+    });
+
+  // Nothing can happen between these questions and the answer: it is all one turn of pi's own loop.
+  const leave = () => {
     try {
-      const answer = JSON.parse((await tell("agent_before_settle", told(event, ctx))) || "{}");
-      if (answer.decision !== "block" || !answer.reason) return;
-      const message = { type: "custom_message", customType: "musterd", content: String(answer.reason), display: true };
-      return { entries: [...event.entries, message], continue: true };
+      if (last.isIdle() && !last.hasPendingMessages() && !last.ui.getEditorText().trim()) last.shutdown();
     } catch {}
+  };
+  process.on(LEAVE, leave);
+
+  for (const name of EVENTS) on(name, async (event, ctx) => { void tell(name, told(event, ctx)); });
+  on("agent_before_settle", async (event, ctx) => {
+    const answer = JSON.parse((await tell("agent_before_settle", told(event, ctx))) || "{}");
+    if (answer.decision !== "block" || !answer.reason) return;
+    const message = { type: "custom_message", customType: "musterd", content: String(answer.reason), display: true };
+    return { entries: [...event.entries, message], continue: true };
   });
-  pi.on("session_shutdown", async (event: any, ctx: any) => {
-    try {
-      const [command, ...args] = [...COMMAND, "pi", "session_shutdown"];
-      spawnSync(command, args, { input: told(event, ctx), stdio: ["pipe", "ignore", "ignore"], timeout: ANSWER_WITHIN });
-    } catch {}
+  on("session_shutdown", async (event, ctx) => {
+    process.off(LEAVE, leave);
+    const [command, ...args] = [...COMMAND, "pi", "session_shutdown"];
+    spawnSync(command, args, { input: told(event, ctx), stdio: ["pipe", "ignore", "ignore"], timeout: ANSWER_WITHIN });
   });
 }

@@ -1,0 +1,84 @@
+"""The hooks that musterctl installs, in the real agents: trusted, heard, held, and asked to leave."""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from helpers.daemon import Daemon
+from musterd.agents.catalog import ADAPTERS
+from musterd.core.session import Agent as Name
+
+from .agents import AGENTS, Lab, until
+from .test_life import appear, state_is
+from .test_reap import ended, reaper_on
+
+pytestmark = pytest.mark.real
+
+# Instead of musterd-hook: holds the first stop that it is asked about, in the words of the adapter.
+HOLDS_ONCE = """#!/bin/sh
+cat >/dev/null
+case $2 in {event}) ;; *) exit ;; esac
+echo "$2" >>"$0.stops"
+mkdir "$0.held" 2>/dev/null && echo '{answer}'
+exit 0
+"""
+
+
+def standing(lab: Lab, name: str) -> dict[str, object]:
+    (row,) = json.loads(lab.ctl("hooks", "status", name, "--json"))
+    assert isinstance(row, dict)
+    return row
+
+
+def test_codex_asks_its_user_once_and_then_runs_them(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
+    agent, lab = AGENTS["codex"], hooked_lab
+    pane = lab.start(agent, "--no-alt-screen", wait=False)
+    pane.wait_for("Hooks need review", 40)
+    assert str(standing(lab, "codex")["Doubt"]).startswith("not trusted yet")
+    pane.press("Down", "Enter")
+    pane.wait_for(agent.ready, 20)
+    until(lambda: standing(lab, "codex")["Doubt"] == "", 10, "they are trusted")
+    assert standing(lab, "codex")["HeardUSec"] == 0
+    pane.submit("hello")
+    pane.wait_for("MOCK-REPLY", 40)
+    until(lambda: standing(lab, "codex")["HeardUSec"], 10, "a hook is heard")
+    lab.ctl("hooks", "install", "codex")
+    assert standing(lab, "codex")["Doubt"] == ""
+
+
+@pytest.mark.parametrize(("key", "event"), [("pi", "agent_before_settle"), ("opencode", "session.idle")])
+def test_a_turn_that_is_held_goes_on_with_the_reason(hooked_lab: Lab, key: str, event: str) -> None:
+    agent, lab = AGENTS[key], hooked_lab
+    assert lab.musterctl
+    hook = lab.musterctl.with_name("musterd-hook")
+    answer = ADAPTERS[Name(agent.name)].block(event, "say the word tangerine")
+    hook.write_text(HOLDS_ONCE.format(event=event, answer=answer))
+    pane = lab.start(agent)
+    pane.submit("hello")
+    stops = Path(f"{hook}.stops")
+    until(lambda: stops.exists() and len(stops.read_text().splitlines()) == 2, 60, "it stops again")
+    screen = pane.wait_for("tangerine", 10)
+    if key == "opencode":
+        assert "Your user did not write this" in screen
+    prompts = [line for line in lab.model_log.read_text().splitlines() if "tangerine" in line]
+    assert prompts
+
+
+def test_pi_leaves_by_itself_when_it_is_reaped(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
+    daemon = hooked_daemon
+    pane, session, _ = appear(hooked_lab, daemon, AGENTS["pi"])
+    pane.submit("hello")
+    pane.wait_for("MOCK-REPLY", 40)
+    until(state_is(daemon, session, "idle"), 5, "it is idle")
+    until(lambda: daemon.explain(session)[0] == "eligible", 15, "it is eligible")
+    reaper_on(daemon)
+    began = time.monotonic()
+    daemon.press()
+    until(lambda: ended(daemon, session), 60, "it is ended")
+    daemon.press(pressed=False)
+    (rows,) = daemon.call("ListEvents", "utts", 50, 0, 0, session)
+    told = next(text for *_, kind, _, text in rows if kind == "reaped")
+    print(f"pi: {told} ({time.monotonic() - began:.1f} s after the pressure)")
+    assert "SIGUSR2" in told
