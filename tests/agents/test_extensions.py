@@ -149,9 +149,11 @@ def test_pi_settles_where_the_hook_is_gone(pi: Stand) -> None:
     assert pi.event("session_shutdown", reason="quit") is None
 
 
-def test_pi_asks_for_no_turn_that_failed(pi: Stand) -> None:
-    pi.event("agent_before_settle", outcome="error", entries=[])
-    assert pi.kinds(1) == [EventKind.TURN_END]
+@pytest.mark.parametrize(("outcome", "is_cut"), [("completed", False), ("error", True), ("aborted", True)])
+def test_pi_says_how_a_turn_came_to_its_end(pi: Stand, outcome: str, is_cut: bool) -> None:
+    pi.event("agent_before_settle", outcome=outcome, entries=[])
+    ((name, payload),) = pi.told(1)
+    assert ADAPTERS[Agent.PI].hook_event(name, payload, 1).is_cut is is_cut
 
 
 @pytest.mark.parametrize(

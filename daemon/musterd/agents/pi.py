@@ -91,9 +91,6 @@ class Pi(Adapter):
         """What its extension sends: `session_id`, `session_file`, `cwd`, `version`, `time` (ms), the event's
         own fields, and `is_idle` and `has_pending_messages` as its context answers them."""
         kind = _HOOKS.get(event, EventKind.NOTE)
-        is_cut = word(payload, "outcome") not in ("", "completed") or payload.get("aborted") is True
-        if kind is EventKind.STOP and is_cut:
-            kind = EventKind.TURN_END  # by an error: it is not asked to go on
         has_pending = payload.get("has_pending_messages") is True
         if kind is EventKind.SETTLED and (payload.get("is_idle") is False or has_pending):
             kind = EventKind.TURN_END
@@ -107,7 +104,6 @@ class Pi(Adapter):
             transcript=word(payload, "session_file"),
             cwd=word(payload, "cwd"),
             version=word(payload, "version"),
-            is_cut=is_cut,
             detail=word(payload, "toolName") or word(payload, "reason"),
             is_cut=payload.get("aborted") is True or word(payload, "outcome") in _CUT,
         )
