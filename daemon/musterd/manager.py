@@ -263,7 +263,7 @@ class Manager:
     async def _enrol(self, leader: Leader, spec: Spec, how: str) -> Session:
         session = self._alone(self._completed(enrol.seen(leader, spec, self.ports.clock.now())))
         known = self.registry.by_leader(leader.process)
-        if known is not None:
+        if known is not None and known.uid == leader.facts.uid:
             return await self._update(known, session)
         past = self.registry.find(leader.mark)
         if past and (past.uid, past.agent, past.is_current) == (session.uid, session.agent, False):
@@ -389,7 +389,7 @@ class Manager:
             if leader and process.is_same(leader.process):
                 break  # what is above belongs to an agent around this one
             session = self.registry.by_leader(process)
-            if session and session.agent is agent:
+            if session and (session.agent, session.uid) == (agent, caller.uid):
                 return session
         raise NoSuchSession(f"Process {caller.pid} belongs to no {agent} that is known.")
 

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -21,11 +21,13 @@ from musterd.bus.holds import Holds
 from musterd.bus.limits import Limits
 from musterd.bus.log_control_iface import LogControlInterface
 from musterd.bus.manager_iface import ManagerInterface, manager_values
-from musterd.bus.names import BUS_NAME, LOG_CONTROL, MANAGER, REAPER, SESSION, STOP_GATE
+from musterd.bus.names import BUS_NAME, LOG_CONTROL, MANAGER, REAPER, SESSION, STOP_GATE, WARDENS
 from musterd.bus.polkit import Polkit
 from musterd.bus.reaper_iface import ReaperInterface, reaper_values
 from musterd.bus.session_iface import SessionInterface
 from musterd.bus.stopgate_iface import StopGateInterface, stop_gate_values
+from musterd.bus.systemd1 import WardenUnits
+from musterd.bus.wardens_iface import WardensInterface
 from musterd.claiming import Claiming
 from musterd.core.config import Config
 from musterd.core.errors import MusterError
@@ -45,12 +47,13 @@ from musterd.host.ticks import next_tick
 from musterd.judge import Judge
 from musterd.manager import Manager, Ports
 from musterd.options import Options
-from musterd.ports import Clock, Wardens
+from musterd.ports import Clock
 from musterd.reaping import Reaper
 from musterd.remote import RemoteSessions
 from musterd.reviver import Reviver
 from musterd.warden.alone import Alone
 from musterd.warden.local import LocalWarden
+from musterd.warden.remotes import RemoteWardens
 
 logger = logging.getLogger(__name__)
 
@@ -202,7 +205,8 @@ async def _build(
         tell=journal.tell,
     )
     stack.push_async_callback(log.close)
-    wardens = await stack.enter_async_context(_wardens(options, config, clock))
+    units = WardenUnits()
+    wardens = await stack.enter_async_context(_wardens(options, config, clock, units, tasks))
     polkit = Polkit()
     authority = polkit if options.is_system else Operators(os.getuid())
     gauge = Gauge(config.pressure, clock)
@@ -212,12 +216,12 @@ async def _build(
     judge = Judge(manager)
     reaper = Reaper(manager, judge, ender)
     await manager.load()
-    front, door = _front(manager, remote, ender, reviver, judge, reaper, contract, stack)
+    front, door = _front(manager, remote, ender, reviver, judge, reaper, wardens.attach, contract, stack)
     bus = await stack.enter_async_context(BusConnection.open(options.bus, tasks, front=front))
     callers = Callers(bus)
     stack.callback(callers.forget_all)
     door.callers = callers
-    polkit.bus = bus
+    polkit.bus = units.bus = bus
     announcer.claims_of = manager.claims.active
     announcer.root_values = lambda: {
         MANAGER: manager_values(manager),
@@ -232,12 +236,18 @@ async def _build(
 
 
 @asynccontextmanager
-async def _wardens(options: Options, config: Config, clock: Clock) -> AsyncIterator[Wardens]:
+async def _wardens(
+    options: Options, config: Config, clock: Clock, units: WardenUnits, tasks: asyncio.TaskGroup
+) -> AsyncIterator[Alone | RemoteWardens]:
     """In single-user mode the one warden is a plain object; the system daemon has none in process."""
-    if options.is_system:
-        yield Alone(None)
-        return
     interval = config.discovery.interval if config.discovery.enabled else None
+    if options.is_system:
+        remotes = RemoteWardens(units, tasks, clock, interval)
+        try:
+            yield remotes
+        finally:
+            await remotes.close()
+        return
     home, adapters = str(Path.home()), list(ADAPTERS.values())
     warden = LocalWarden(os.getuid(), adapters, clock, home, bus=options.bus, interval=interval)
     try:
@@ -253,6 +263,7 @@ def _front(
     reviver: Reviver,
     judge: Judge,
     reaper: Reaper,
+    attach: Callable[[int, int], Awaitable[int]],
     contract: Contract,
     stack: AsyncExitStack,
 ) -> tuple[Front, Door]:
@@ -267,6 +278,7 @@ def _front(
     front.register(MANAGER, manager_iface.handlers)
     front.register(REAPER, reaper_iface.handlers)
     front.register(STOP_GATE, stop_gate_iface.handlers)
+    front.register(WARDENS, WardensInterface(attach, door).handlers)
     front.properties(MANAGER, manager_iface.properties)
     front.properties(REAPER, reaper_iface.properties)
     front.properties(STOP_GATE, stop_gate_iface.properties)

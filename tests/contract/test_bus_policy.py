@@ -1,8 +1,6 @@
 """The bus policy: read as text, and enforced by a real dbus-daemon."""
 
 import os
-import re
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
@@ -12,12 +10,11 @@ from dbus_fast import Message
 from dbus_fast.aio import MessageBus
 
 from helpers.daemon import Daemon
-from helpers.private_bus import PrivateBus
+from helpers.policed_bus import POLICY, PolicedBus
 from musterd.bus.contract import Contract
 from musterd.ports import Action
 
 DBUS = Path(__file__).parents[2] / "dbus"
-POLICY = DBUS / "org.musterd.Muster1.conf"
 NAME = "org.musterd.Muster1"
 ROOT = "/org/musterd/Muster1"
 STANDARD = {
@@ -92,48 +89,14 @@ def test_polkit_knows_the_actions_that_we_ask_about_and_lets_us_ask() -> None:
 
 # Enforced: a bus as strict as the system's, our policy on top, and the real daemon behind it.
 
-SYSTEM_BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
- "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
-<busconfig>
- <type>system</type>
- <listen>unix:path={path}</listen>
- <auth>EXTERNAL</auth>
- <policy context="default">
-  <allow user="*"/>
-  <deny own="*"/>
-  <deny send_type="method_call"/>
-  <allow send_type="signal"/>
-  <allow send_requested_reply="true" send_type="method_return"/>
-  <allow send_requested_reply="true" send_type="error"/>
-  <allow receive_type="method_call"/>
-  <allow receive_type="method_return"/>
-  <allow receive_type="error"/>
-  <allow receive_type="signal"/>
-  <allow send_destination="org.freedesktop.DBus"/>
- </policy>
- <include>{policy}</include>
-</busconfig>
-"""
-
-
-class PolicedBus(PrivateBus):
-    """Whoever runs the tests stands for the users that may own the name."""
-
-    def start(self) -> None:
-        policy, config = self.path.with_name("policy.conf"), self.path.with_name("bus.conf")
-        policy.write_text(re.sub('user="(root|musterd)"', f'user="{os.getuid()}"', POLICY.read_text()))
-        config.write_text(SYSTEM_BUS.format(path=self.path, policy=policy))
-        command = ["dbus-daemon", "--nofork", "--nopidfile", f"--config-file={config}", "--print-address"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        assert self.process.stdout is not None
-        with self.process.stdout as lines:
-            assert lines.readline().startswith(b"unix:"), "dbus-daemon does not take the policy"
-
 
 @pytest.fixture(scope="module")
 def policed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     work = tmp_path_factory.mktemp("policed")
-    with PolicedBus(work / "bus") as bus, Daemon(work, bus, "[discovery]\nenabled = false\n"):
+    with (
+        PolicedBus(work / "bus", root=os.getuid(), musterd=os.getuid()) as bus,
+        Daemon(work, bus, "[discovery]\nenabled = false\n"),
+    ):
         yield bus.address
 
 

@@ -80,6 +80,7 @@ class Daemon:
             path = self.work / "notify"
             path.unlink(missing_ok=True)
             notify.bind(str(path))
+            path.chmod(0o777)  # it may run as another user
             with (self.work / "log").open("a") as log:
                 env = self.env(NOTIFY_SOCKET=str(path))
                 self.process = subprocess.Popen(self.command, env=env, stderr=log, text=True)

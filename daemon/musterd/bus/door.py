@@ -18,6 +18,7 @@ from .names import (
     ROOT,
     SESSION,
     STOP_GATE,
+    WARDENS,
     session_id_of,
     session_path,
 )
@@ -43,7 +44,7 @@ class Door:
 
     async def interfaces(self, call: Call, path: str) -> Collection[str]:
         if path == ROOT:
-            return (MANAGER, REAPER, STOP_GATE, OBJECT_MANAGER)
+            return (MANAGER, REAPER, STOP_GATE, WARDENS, OBJECT_MANAGER)
         if path == LOG_CONTROL_PATH:
             return (LOG_CONTROL,)
         session_id = session_id_of(path)

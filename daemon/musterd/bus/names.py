@@ -8,6 +8,7 @@ MANAGER = f"{BUS_NAME}.Manager"
 SESSION = f"{BUS_NAME}.Session"
 REAPER = f"{BUS_NAME}.Reaper"
 STOP_GATE = f"{BUS_NAME}.StopGate"
+WARDENS = f"{BUS_NAME}.Wardens"
 
 # The same path and name for every service (org.freedesktop.LogControl1(5)).
 LOG_CONTROL = "org.freedesktop.LogControl1"

@@ -187,7 +187,7 @@ def _read_facts(pid: int, environ: Collection[str]) -> ProcessFacts | None:
     facts = ProcessFacts(
         pid=pid,
         ppid=before.ppid,
-        uid=_read_uid(pid),
+        uid=read_uid(pid),
         start_ticks=before.start_ticks,
         start_usec=usec_of_ticks(before.start_ticks),
         executable=_read_link(f"/proc/{pid}/exe").removesuffix(" (deleted)"),
@@ -222,7 +222,7 @@ def read_bytes(path: str, limit: int) -> bytes:
         os.close(fd)
 
 
-def _read_uid(pid: int) -> int:
+def read_uid(pid: int) -> int:
     """Its user. A set-uid program belongs to the mightier of both; /proc/PID/status is open to everybody."""
     try:
         text = read_bytes(f"/proc/{pid}/status", 8192)

@@ -9,11 +9,11 @@ from musterd.ports import Warden
 class Alone:
     """Fulfils ports.Wardens."""
 
-    def __init__(self, warden: Warden | None) -> None:
+    def __init__(self, warden: Warden) -> None:
         self._warden = warden
 
     def find(self, uid: int) -> Warden | None:
-        return self._warden if self._warden and self._warden.uid == uid else None
+        return self._warden if self._warden.uid == uid else None
 
     async def get(self, uid: int) -> Warden:
         if (warden := self.find(uid)) is None:
@@ -21,5 +21,7 @@ class Alone:
         return warden
 
     async def arrivals(self) -> AsyncIterator[Warden]:
-        if self._warden:
-            yield self._warden
+        yield self._warden
+
+    async def attach(self, uid: int, pid: int) -> int:
+        raise Failed("This musterd serves one user, and looks after the sessions itself.")
