@@ -4,8 +4,10 @@ The library connects to sockets only, so ssh gets one end of a socket that nobod
 """
 
 import asyncio
+import os
 import re
 import socket
+import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -47,25 +49,34 @@ async def bridge(where: Where) -> AsyncIterator[str]:
 
 
 async def _relay(listener: socket.socket, command: list[str]) -> None:
-    near, _ = await asyncio.get_running_loop().sock_accept(listener)
+    """Not by asyncio's own subprocesses: they complain on stderr of one that ended before its signal."""
+    loop = asyncio.get_running_loop()
+    near, _ = await loop.sock_accept(listener)
     with near:
-        try:
-            ssh = await asyncio.create_subprocess_exec(*command, stdin=near.fileno(), stdout=near.fileno())
-        except OSError as exc:
-            raise CtlError(f"Cannot run ssh: {exc.strerror}.") from exc
+        ssh = _start(command, near.fileno())
+    pidfd = os.pidfd_open(ssh.pid)
+    has_ended = asyncio.Event()
+    loop.add_reader(pidfd, has_ended.set)
     try:
-        await ssh.wait()
+        await has_ended.wait()
     finally:
-        await _end(ssh)
+        await _end(ssh, has_ended)
+        loop.remove_reader(pidfd)
+        os.close(pidfd)
 
 
-async def _end(ssh: asyncio.subprocess.Process) -> None:
-    if ssh.returncode is not None:
-        return
-    ssh.terminate()
-    with suppress(TimeoutError):
+def _start(command: list[str], near: int) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(command, stdin=near, stdout=near)
+    except OSError as exc:
+        raise CtlError(f"Cannot run ssh: {exc.strerror}.") from exc
+
+
+async def _end(ssh: subprocess.Popen[bytes], has_ended: asyncio.Event) -> None:
+    ssh.terminate()  # nothing, if it has ended already
+    try:
         async with asyncio.timeout(END_TIMEOUT):
-            await ssh.wait()
-            return
-    ssh.kill()
-    await ssh.wait()
+            await has_ended.wait()
+    except TimeoutError:
+        ssh.kill()
+    ssh.wait()
