@@ -272,6 +272,7 @@ def _front(
     manager.inhibitors.on_given_back = holds.drop
     stack.callback(holds.close)
     front = Front(contract, door, LIMITS)
+    front.uid_of = door.uid_of
     manager_iface = ManagerInterface(manager, remote, ender, reviver, door, holds)
     reaper_iface = ReaperInterface(manager, judge, reaper, door)
     stop_gate_iface = StopGateInterface(manager, Gatekeeper(manager), Claiming(manager), door)

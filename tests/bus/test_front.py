@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import os
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from xml.etree import ElementTree
 
 import pytest
@@ -24,7 +26,7 @@ from helpers.bus_service import (
 )
 from helpers.private_bus import PrivateBus
 from musterd.bus.contract import INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES
-from musterd.bus.errors import RemoteError
+from musterd.bus.errors import CallerGone, RemoteError
 
 OURS = "org.musterd.Muster1.Error."
 STANDARD = "org.freedesktop.DBus.Error."
@@ -130,6 +132,40 @@ async def test_65th_call_in_flight_is_refused(private_bus: PrivateBus) -> None:
         assert await asyncio.gather(*held) == [()] * 64
         assert await call(link, "Echo", "s", "again") == ("again",)
         assert service.front.in_flight(link.unique_name) <= 1
+
+
+async def test_a_user_has_its_own_number_on_all_of_its_connections(private_bus: PrivateBus) -> None:
+    service = Service()
+    users: dict[str, int] = {}
+    service.front.uid_of = lambda sender: _found(users, sender)
+    service.release.clear()
+    async with service.on(private_bus.address), AsyncExitStack() as stack:
+        links = [await stack.enter_async_context(client(private_bus.address)) for _ in range(6)]
+        users.update({link.unique_name: 1000 for link in links[:5]} | {links[5].unique_name: 1001})
+        held = [asyncio.create_task(call(link, "Hold")) for link in links[:4] for _ in range(64)]
+        for _ in held:
+            await service.held.get()
+        assert service.front.in_flight(1000) == 256
+        assert await refusal(links[4], "Hold") == OURS + "LimitReached"
+        assert await call(links[5], "Echo", "s", "not my user") == ("not my user",)
+
+        service.release.set()
+        assert await asyncio.gather(*held) == [()] * 256
+        assert await call(links[4], "Echo", "s", "again") == ("again",)
+        assert service.front.in_flight(1000) <= 1
+
+
+async def test_a_caller_whose_user_is_not_known_is_served_all_the_same(private_bus: PrivateBus) -> None:
+    service = Service()
+    service.front.uid_of = lambda sender: _found({}, sender)
+    async with service.on(private_bus.address), client(private_bus.address) as link:
+        assert await call(link, "Echo", "s", "hello") == ("hello",)
+
+
+async def _found(users: Mapping[str, int], sender: str) -> int:
+    if sender not in users:
+        raise CallerGone(f"'{sender}' left the bus")
+    return users[sender]
 
 
 async def test_handler_knows_its_caller_after_an_await(private_bus: PrivateBus) -> None:

@@ -3,16 +3,21 @@
 import asyncio
 import os
 import socket
+import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from helpers.client import Client, client, until_empty
 from helpers.daemon import NAME, ROOT, Daemon
 from helpers.processes import sleepers
+from helpers.programs import Programs
 from helpers.wait import until
 from musterd.bus.errors import RemoteError
 from musterd.bus.signals import Match
+
+FLOOD = Path(__file__).parents[1] / "helpers" / "flood.py"
 
 LIMIT_REACHED = f"{NAME}.Error.LimitReached"
 
@@ -50,6 +55,18 @@ async def test_eight_clients_with_128_calls_each_are_all_answered(daemon: Daemon
 async def _burst(address: str, calls: int) -> list[str]:
     async with client(address) as caller:
         return await asyncio.gather(*(answered(caller) for _ in range(calls)))
+
+
+async def test_a_flood_of_calls_that_want_no_reply_holds_up_nobody(daemon: Daemon) -> None:
+    """The flood comes from a program of its own, as fast as it can."""
+    with sleepers(50) as leaders, Programs() as programs:
+        async with client(daemon.bus.address) as other:
+            for leader in leaders:
+                await other.register(leader.pid, title="x" * 1000)
+            pid = programs.start(sys.executable, FLOOD, daemon.bus.address, environ=daemon.env())
+            await asyncio.to_thread(programs.read_line, pid)  # it has begun
+            for _ in range(20):
+                assert len((await other.call("ListSessions"))[0]) == 50
 
 
 async def test_client_that_never_reads_does_not_hold_up_others(daemon: Daemon) -> None:

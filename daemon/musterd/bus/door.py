@@ -42,6 +42,10 @@ class Door:
         known = await self.callers.get(call.sender)
         return Caller(known.uid, known.pid, known.name, call.is_interactive)
 
+    async def uid_of(self, sender: str) -> int:
+        assert self.callers is not None
+        return (await self.callers.get(sender)).uid
+
     async def interfaces(self, call: Call, path: str) -> Collection[str]:
         if path == ROOT:
             return (MANAGER, REAPER, STOP_GATE, WARDENS, OBJECT_MANAGER)

@@ -1,9 +1,10 @@
 """The front door: every method call comes through here and meets the same questions in the same order.
 
-Is the caller within its number of calls? Does the object exist for it, does the interface live there,
-does the member exist, do the arguments fit signature and limits? Only then a handler runs, and whatever
-it raises becomes one of our error names (`errors.describe`). The contract says which members there are
-and `Objects`, supplied by the owner, what lives where: nothing is exported object by object.
+Are the caller and its user within their number of calls, and is it their turn? Does the object exist for
+it, does the interface live there, does the member exist, do the arguments fit signature and limits? Only
+then a handler runs, and whatever it raises becomes one of our error names (`errors.describe`). The contract
+says which members there are and `Objects`, supplied by the owner, what lives where: nothing is exported
+object by object.
 
     front = Front(contract, objects, limits)
     front.register("org.musterd.Muster1.Manager", {"ReleaseSession": release, ...})
@@ -12,8 +13,7 @@ and `Objects`, supplied by the owner, what lives where: nothing is exported obje
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -25,7 +25,8 @@ from musterd.core.errors import Failed, InvalidArgs, LimitReached
 
 from .call import SENDER, Call, Getter, Handler, Objects, Setter
 from .contract import INTROSPECTABLE, PEER, STANDARD, Contract
-from .errors import BusGone, StandardError, Unanswerable, describe
+from .errors import BusError, BusGone, StandardError, Unanswerable, describe
+from .fairness import Fairness
 from .limits import Limits
 from .link import Link
 from .standard import Standard, children_of
@@ -41,7 +42,10 @@ class Front:
         self._objects = objects
         self._standard = Standard(contract, objects, self.limits)
         self._handlers: dict[str, Mapping[str, Handler]] = dict(self._standard.handlers)
-        self._in_flight: Counter[str] = Counter()
+        self._fairness = Fairness(self.limits)
+        self.uid_of: Callable[[str], Awaitable[int]] | None = (
+            None  # by unique name; None: nobody knows users
+        )
 
     def register(self, interface: str, handlers: Mapping[str, Handler]) -> None:
         """Answer all methods of `interface`. Raises ValueError unless they are those of the contract."""
@@ -62,17 +66,18 @@ class Front:
         if missing := methods + self._standard.without_getter():
             raise ValueError(f"nobody answers for {', '.join(missing)}")
 
-    def in_flight(self, sender: str) -> int:
-        return self._in_flight[sender]
+    def in_flight(self, who: str | int) -> int:
+        """Calls of a connection, by its unique name, or of a user, by its uid."""
+        return self._fairness.in_flight(who)
 
     def accept(self, link: Link, message: Message) -> Coroutine[Any, Any, None] | None:
         """Take a call: the coroutine that will answer it, or None if it is refused at once."""
         sender = message.sender or ""
-        if self._in_flight[sender] >= self.limits.calls_in_flight:
-            limit = self.limits.calls_in_flight
-            _refuse(link, message, LimitReached(f"You have {limit} calls in flight, wait for an answer."))
+        try:
+            self._fairness.enter(sender)
+        except LimitReached as exc:
+            _refuse(link, message, exc)
             return None
-        self._in_flight[sender] += 1
         fds: list[int] = []
         if "h" in message.signature:
             fds, message.unix_fds = message.unix_fds, []
@@ -80,19 +85,38 @@ class Front:
 
     async def _serve(self, link: Link, message: Message, sender: str, fds: list[int]) -> None:
         SENDER.set(sender)
+        counted: list[str | int] = [sender]
         try:
-            sent = await self._answer(link, message, fds)
+            sent = await self._answer(link, message, fds, counted)
             if sent is not None:
                 with suppress(BusGone):
                     await sent  # a call counts until the bus has taken its answer
         finally:
             close_fds(fds)
-            self._in_flight[sender] -= 1
-            if not self._in_flight[sender]:
-                del self._in_flight[sender]
+            for who in counted:
+                self._fairness.leave(who)
 
-    async def _answer(self, link: Link, message: Message, fds: list[int]) -> asyncio.Future[None] | None:
+    async def _take_turn(self, sender: str, counted: list[str | int]) -> None:
+        """Count it for its user, too, and wait until it may be served."""
+        user = await self._user(sender)
+        if user != sender:
+            self._fairness.enter(user)
+            counted.append(user)
+        if delay := max(self._fairness.wait(who) for who in counted):
+            await asyncio.sleep(delay)
+
+    async def _user(self, sender: str) -> str | int:
+        """Whose connection it is; the connection stands for itself if that cannot be told."""
         try:
+            return await self.uid_of(sender) if self.uid_of else sender
+        except BusError:
+            return sender
+
+    async def _answer(
+        self, link: Link, message: Message, fds: list[int], counted: list[str | int]
+    ) -> asyncio.Future[None] | None:
+        try:
+            await self._take_turn(message.sender or "", counted)
             call = _call(message)
             method = await self._find(call, message.signature)
             self.limits.check(call.interface, call.member, message.body)

@@ -11,10 +11,22 @@ KIB = 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """So many calls at once, and so many a second in the long run; those that come faster wait."""
+
+    burst: int
+    per_second: int
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """All sizes in bytes."""
 
     calls_in_flight: int = 64  # per connection; a call is in flight until the bus has taken its answer
+    calls_in_flight_per_user: int = 256  # on all of its connections
+    # Nobody waits longer than all in flight take at that rate: less than a second, and a hook has 1.5.
+    rate: Rate = Rate(burst=1000, per_second=100)  # of one connection
+    rate_per_user: Rate = Rate(burst=4000, per_second=400)
     string: int = 4 * KIB
     long_strings: Mapping[tuple[str, str], int] = field(default_factory=dict)  # (interface, member): limit
     body: int = 64 * KIB  # all of a call's arguments, without long strings
