@@ -1,17 +1,24 @@
 # fish completion for musterctl
 
-function __musterctl_ids
-    set -l scope
+function __musterctl_scope
     set -l words (commandline -opc)
     for i in (seq 2 (count $words))
         switch $words[$i]
             case --system --user
-                set -a scope $words[$i]
+                echo $words[$i]
             case --bus --host -H
-                set -a scope $words[$i] $words[(math $i + 1)]
+                echo $words[$i]
+                echo $words[(math $i + 1)]
         end
     end
-    musterctl $scope list --quiet $argv 2>/dev/null
+end
+
+function __musterctl_ids
+    musterctl (__musterctl_scope) list --quiet $argv 2>/dev/null
+end
+
+function __musterctl_claims
+    musterctl (__musterctl_scope) claim list --no-legend 2>/dev/null | string split -f 1 ' '
 end
 
 function __musterctl_verb
@@ -19,7 +26,7 @@ function __musterctl_verb
 end
 
 set -l agents claude-code codex gemini pi opencode aider other
-set -l verbs list status explain top pressure events register release heartbeat hold protect unprotect terminate resume run reaper hooks doctor hook
+set -l verbs list status explain top pressure events register release heartbeat hold protect unprotect terminate resume run reaper gate claim hooks doctor hook
 
 complete -c musterctl -f
 complete -c musterctl -l system -d 'the daemon of the system bus'
@@ -48,21 +55,23 @@ complete -c musterctl -n "not __musterctl_verb $verbs" -a terminate -d 'end sess
 complete -c musterctl -n "not __musterctl_verb $verbs" -a resume -d 'bring ended sessions back'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a run -d 'start an agent in a scope of its own'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a reaper -d 'show what the reaper would do, or set its mode'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a gate -d 'show whether and how turns are held, or set that'
+complete -c musterctl -n "not __musterctl_verb $verbs" -a claim -d 'show what sessions have claimed, or claim a task'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a hooks -d "musterd's hooks in the settings of agents"
 complete -c musterctl -n "not __musterctl_verb $verbs" -a doctor -d 'look for what is wrong'
 complete -c musterctl -n "not __musterctl_verb $verbs" -a hook -d "report an agent's hook"
 
 complete -c musterctl -n '__musterctl_verb status events resume' -a '(__musterctl_ids --all)'
 complete -c musterctl -n '__musterctl_verb explain release heartbeat hold protect unprotect terminate' -a '(__musterctl_ids)'
-complete -c musterctl -n '__musterctl_verb list' -s a -l all -d 'also those that ended'
-complete -c musterctl -n '__musterctl_verb list' -s q -l quiet -d 'ids only'
+complete -c musterctl -n '__musterctl_verb list; and not __musterctl_verb claim' -s a -l all -d 'also those that ended'
+complete -c musterctl -n '__musterctl_verb list; and not __musterctl_verb claim' -s q -l quiet -d 'ids only'
 complete -c musterctl -n '__musterctl_verb top' -l interval -x -d 'seconds between refreshes'
 complete -c musterctl -n '__musterctl_verb events' -s f -l follow -d 'and go on as it happens'
-complete -c musterctl -n '__musterctl_verb events reaper' -s n -l lines -x -d 'how many'
+complete -c musterctl -n '__musterctl_verb events reaper gate' -s n -l lines -x -d 'how many'
 complete -c musterctl -n '__musterctl_verb hold' -l what -x -a 'reap stop reap:stop' -d 'what is not to happen'
 complete -c musterctl -n '__musterctl_verb hold' -l mode -x -a 'block delay' -d 'how'
 complete -c musterctl -n '__musterctl_verb resume' -l all -d 'all that ended without your will'
-complete -c musterctl -n '__musterctl_verb hold reaper terminate' -l why -x -d 'reason'
+complete -c musterctl -n '__musterctl_verb hold reaper gate terminate' -l why -x -d 'reason'
 complete -c musterctl -n '__musterctl_verb hold' -l all -d 'all your sessions'
 complete -c musterctl -n '__musterctl_verb register' -l agent -x -a "$agents" -d 'which agent it is'
 complete -c musterctl -n '__musterctl_verb register' -l pid -x -a '(__fish_complete_pids)' -d 'its process'
@@ -75,6 +84,18 @@ complete -c musterctl -n '__musterctl_verb register' -l on-host -x -d 'where it 
 complete -c musterctl -n '__musterctl_verb register run' -l label -x -d 'for scripts'
 complete -c musterctl -n '__musterctl_verb reaper; and not __musterctl_verb mode history' -a 'mode history'
 complete -c musterctl -n '__musterctl_verb reaper; and __musterctl_verb mode' -a 'off dry-run on'
+complete -c musterctl -n '__musterctl_verb gate; and not __musterctl_verb mode kill-switch history' -a 'mode kill-switch history'
+complete -c musterctl -n '__musterctl_verb gate; and __musterctl_verb mode' -a 'off shadow enforce'
+complete -c musterctl -n '__musterctl_verb gate; and __musterctl_verb kill-switch' -a 'on off'
+complete -c musterctl -n '__musterctl_verb claim; and not __musterctl_verb start update done abandon list' -a 'start update done abandon list'
+complete -c musterctl -n '__musterctl_verb claim; and __musterctl_verb update done abandon' -a '(__musterctl_claims)'
+complete -c musterctl -n '__musterctl_verb claim; and __musterctl_verb list' -a '(__musterctl_ids --all)'
+complete -c musterctl -n '__musterctl_verb claim' -l task -x -d 'what is to be done'
+complete -c musterctl -n '__musterctl_verb claim' -l budget -x -a 'small medium large' -d 'how often it may be held'
+complete -c musterctl -n '__musterctl_verb claim' -l deadline -x -d 'how long it may be held'
+complete -c musterctl -n '__musterctl_verb claim' -l session -x -a '(__musterctl_ids)' -d 'whose'
+complete -c musterctl -n '__musterctl_verb claim' -l item -x -d 'to be done for it'
+complete -c musterctl -n '__musterctl_verb claim' -l tick -x -d 'an item that is done'
 complete -c musterctl -n '__musterctl_verb hooks; and not __musterctl_verb install uninstall status' -a 'install uninstall status'
 complete -c musterctl -n '__musterctl_verb hooks; and __musterctl_verb install uninstall status' -a 'claude-code codex gemini pi opencode'
 complete -c musterctl -n '__musterctl_verb hook' -a "$agents"

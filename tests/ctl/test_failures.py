@@ -35,10 +35,15 @@ READERS = (
     ["events"],
     ["top"],
     ["reaper"],
+    ["gate"],
+    ["gate", "history"],
+    ["claim"],
 )
 
 
-@pytest.mark.parametrize("args", [*READERS, ["events", "-f"], ["register"], ["hold", "x"], ["protect", "x"]])
+@pytest.mark.parametrize(
+    "args", [*READERS, ["events", "-f"], ["register"], ["hold", "x"], ["protect", "x"], ["claim", "done"]]
+)
 def test_no_daemon_is_3(deserted: Installation, args: list[str]) -> None:
     outcome = deserted.ctl(*args)
     assert (outcome.status, outcome.stdout) == (3, "")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from musterd.ctl.parser import build
+from musterd.notifier.main import parse_arguments
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
 PAGE = PACKAGING / "man" / "musterctl.1"
@@ -44,9 +45,19 @@ def test_completions_have_every_verb_and_option(name: str) -> None:
     assert [word for word in sorted(wanted) if not re.search(rf"(?<![\w]){word}(?![\w-])", script)] == []
 
 
-def test_the_manual_page_formats_without_complaint() -> None:
+def test_the_manual_page_of_the_desktop_helper_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_arguments(["--help"])
+    page = (PAGE.parent / "musterd-notify.1").read_text().replace("\\-", "-")
+    options = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
+    assert len(options) > 5
+    assert [option for option in sorted(options) if not re.search(rf"{option}(?![\w-])", page)] == []
+
+
+@pytest.mark.parametrize("page", sorted(PAGE.parent.iterdir()), ids=lambda page: page.name)
+def test_manual_pages_format_without_complaint(page: Path) -> None:
     done = subprocess.run(
-        ["man", "--warnings", "--encoding=UTF-8", "--local-file", str(PAGE)], capture_output=True, check=True
+        ["man", "--warnings", "--encoding=UTF-8", "--local-file", str(page)], capture_output=True, check=True
     )
     assert done.stderr == b""
 
@@ -61,8 +72,13 @@ def test_the_bash_completion_completes() -> None:
         try musterctl reaper mode d
         try musterctl hold --wh
         try musterctl hold x -- ma
+        try musterctl gate kill-switch o
+        try musterctl claim start --budget la
+        try musterctl claim done k
     """
     bash = shutil.which("bash")
     assert bash
     shown = subprocess.run([bash, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert shown.splitlines() == ["explain", "k3v9qd", "dry-run", "--what --why", ""]
+    assert shown.splitlines() == [
+        "explain", "k3v9qd", "dry-run", "--what --why", "", "on off", "large", "k3v9qd",
+    ]  # fmt: skip

@@ -21,6 +21,7 @@ ROOT = "/org/musterd/Muster1"
 MANAGER = f"{NAME}.Manager"
 SESSION = f"{NAME}.Session"
 REAPER = f"{NAME}.Reaper"
+STOP_GATE = f"{NAME}.StopGate"
 OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
 PROPERTIES = "org.freedesktop.DBus.Properties"
 
@@ -93,6 +94,11 @@ class Client:
         self, member: str, signature: str = "", *args: object, ask: bool = False
     ) -> tuple[Any, ...]:
         return await self.call(REAPER, member, signature, *args, ask=ask)
+
+    async def gate(
+        self, member: str, signature: str = "", *args: object, ask: bool = False
+    ) -> tuple[Any, ...]:
+        return await self.call(STOP_GATE, member, signature, *args, ask=ask)
 
     async def subscribe(self, interface: str) -> None:
         """From now on `signals` yields those of `interface`, and changes of the daemon's owner."""

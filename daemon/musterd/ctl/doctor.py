@@ -10,7 +10,7 @@ from musterd import __version__
 
 from . import doctor_hooks, hooks, sessions
 from .again import program
-from .client import MANAGER, REAPER, Client, Properties, Where, connect, gather
+from .client import MANAGER, REAPER, STOP_GATE, Client, Properties, Where, connect, gather
 from .failure import CtlError, Exit
 from .finding import Finding, Grade
 from .style import Style, paint
@@ -51,6 +51,7 @@ async def examine(where: Where) -> AsyncIterator[Finding]:
             for finding in (
                 *_pressure(manager["Pressure"]),
                 *_reaper(await client.properties(REAPER), where),
+                _gate(await client.properties(STOP_GATE), manager),
             ):
                 yield finding
             for finding in await _sessions(client):
@@ -100,6 +101,22 @@ def _reaper(reaper: Properties, where: Where) -> list[Finding]:
         text = "single-user mode: who runs the daemon is its operator, and so is every agent of that user"
         found.append(Finding("operator", Grade.NOTE, text))
     return found
+
+
+def _gate(gate: Properties, manager: Properties) -> Finding:
+    """Whether it could hold anybody now."""
+    check, mode = "stop gate", gate["Mode"]
+    if obstacle := next((r for r in manager["HealthReasons"] if r.startswith("the stop gate")), ""):
+        return Finding(check, Grade.WRONG, f"mode {mode}, but {obstacle}", "Make room for the event log.")
+    if gate["KillSwitch"]:
+        text = f"mode {mode}, but the kill switch is on: nothing is held"
+        return Finding(check, Grade.NOTE, text, "'musterctl gate kill-switch off' ends that.")
+    match mode:
+        case "enforce":
+            return Finding(check, Grade.OK, "mode enforce: it holds owners of unfinished claims")
+        case "shadow":
+            return Finding(check, Grade.OK, "mode shadow: it could hold, and writes down what it would do")
+    return Finding(check, Grade.NOTE, f"mode {mode}: no turn is ever held")
 
 
 async def _sessions(client: Client) -> list[Finding]:

@@ -42,6 +42,7 @@ def complain(exc: CtlError) -> Exit:
 
 HINTS = {
     "NoSuchSession": "'musterctl list --all' shows the sessions there are.",
+    "NoSuchClaim": "'musterctl claim list' shows the claims there are.",
     "AccessDenied": "Run it as that user, or as root.",
     "NotAuthorized": "This takes an operator: root, or whom polkit lets.",
     "Busy": "Try again when that is over; 'musterctl events -f' tells.",

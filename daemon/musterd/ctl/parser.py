@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from musterd import __version__
+from musterd.core.config import span
 from musterd.core.session import Agent
 
 from .text import printable
@@ -120,18 +121,112 @@ def _hold_what(parser: Parser) -> None:
     parser.add_argument("--what", choices=("reap", "stop", "reap:stop"), default="reap", help=help_)
 
 
-def _reaper(parser: Parser) -> None:
-    parts = parser.add_subparsers(dest="what", metavar="[mode | history]")
-    mode = parts.add_parser("mode", help="show the mode, or set it", allow_abbrev=False)
-    mode.add_argument("mode", nargs="?", choices=("off", "dry-run", "on"), help="the mode to set")
-    mode.add_argument("--why", metavar="TEXT", help="reason, kept with the mode")
-    history = parts.add_parser("history", help="show what it did", allow_abbrev=False)
-    _lines(history)
-    for part in (mode, history):
-        _add_common(part)
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A verb of a verb; its name comes as `what`."""
+
+    name: str
+    help: str
+    arguments: tuple[Adder, ...] = ()
+
+
+def _parts(*parts: Part) -> Adder:
+    """Without one of them, the verb shows how things are."""
+
+    def add(parser: Parser) -> None:
+        names = " | ".join(part.name for part in parts)
+        under = parser.add_subparsers(dest="what", metavar=f"[{names}]")
+        for part in parts:
+            sub = under.add_parser(part.name, help=part.help, description=part.help, allow_abbrev=False)
+            for add_argument in part.arguments:
+                add_argument(sub)
+            _add_common(sub)
+
+    return add
+
+
+def _choice(name: str, *choices: str, help_: str) -> Adder:
+    """One of these, or none."""
+    return lambda parser: parser.add_argument(name, nargs="?", choices=choices, help=help_)
+
+
+def _claim(parser: Parser) -> None:
+    help_ = "claim, or the beginning of its id; none: the open one of this shell's session"
+    parser.add_argument("claim", nargs="?", default="", metavar="CLAIM", help=help_)
+
+
+def _task(parser: Parser) -> None:
+    parser.add_argument("--task", required=True, metavar="TEXT", help="what is to be done")
+
+
+def _budget(parser: Parser) -> None:
+    help_ = "how often the session may be held for it: 3, 5 or 10 times (small)"
+    parser.add_argument("--budget", choices=("small", "medium", "large"), default="small", help=help_)
+
+
+def _deadline(parser: Parser) -> None:
+    help_ = "how long it may be held for it at the most, such as 90min or 2h"
+    parser.add_argument("--deadline", type=_span, default=0.0, metavar="SPAN", help=help_)
+
+
+def _span(value: str) -> float:
+    try:
+        seconds = span(value)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from exc
+    if not seconds:
+        raise argparse.ArgumentTypeError(f"'{value}' is no time at all")
+    return seconds
+
+
+def _texts(name: str, help_: str) -> Adder:
+    return lambda parser: parser.add_argument(name, action="append", metavar="TEXT", help=help_)
 
 
 _lines = _number("-n", "--lines", metavar="N", default=50, help_="how many events at the most")
+_why = _value("--why", metavar="TEXT", help_="reason, kept with it")
+_items = _texts("--item", "what is to be done for it; may be repeated")
+
+_reaper = _parts(
+    Part("mode", "show the mode, or set it", (
+        _choice("mode", "off", "dry-run", "on", help_="the mode to set"),
+        _why,
+    )),
+    Part("history", "show what it did", (_lines,)),
+)  # fmt: skip
+
+_gate = _parts(
+    Part("mode", "show the mode, or set it", (
+        _choice("mode", "off", "shadow", "enforce", help_="the mode to set"),
+        _why,
+    )),
+    Part("kill-switch", "show whether everything is allowed at once, or set it", (
+        _choice("switch", "on", "off", help_="on: nothing is held, whatever the mode"),
+        _why,
+    )),
+    Part("history", "show what it did", (_lines,)),
+)  # fmt: skip
+
+_claims = _parts(
+    Part("start", "claim a task for a session, and print the claim's id", (
+        _task,
+        _budget,
+        _deadline,
+        _items,
+        _value("--session", metavar="ID", default=".", help_="session; default: that of this shell"),
+    )),
+    Part("update", "change what is to be done", (
+        _value("--task", metavar="TEXT", help_="what is to be done"),
+        _items,
+        _texts("--tick", "an item that is done; may be repeated"),
+        _claim,
+    )),
+    Part("done", "the task is done", (_claim,)),
+    Part("abandon", "the task will not be done", (_claim,)),
+    Part("list", "show the claims", (
+        _maybe_id("only of this session"),
+    )),
+)  # fmt: skip
 
 VERBS = (
     Verb("list", "roll", "list the sessions", (
@@ -185,6 +280,8 @@ VERBS = (
         _labels,
     ), rest="COMMAND", here=True),
     Verb("reaper", "reaper", "show what the reaper would do, or set its mode", (_reaper,)),
+    Verb("gate", "gate", "show whether and how turns are held, or set that", (_gate,)),
+    Verb("claim", "claim", "show what sessions have claimed, or claim a task", (_claims,)),
     Verb("hooks", "hooks", "put musterd's hooks into the settings of agents, or show how they are", (
         _hooks,
     ), here=True, connects=True),

@@ -3,13 +3,12 @@
 import time
 from argparse import Namespace
 
-from . import sessions, table
+from . import history, sessions, table
 from .client import REAPER, Client, plain
-from .failure import CtlError
 from .status import reaper_line
 from .style import VERDICTS, Style
 from .table import Cell, Column
-from .text import clock, moment, printable, size
+from .text import moment, printable, size
 
 
 async def run(client: Client, args: Namespace) -> None:
@@ -52,17 +51,4 @@ async def _verdicts(client: Client, args: Namespace) -> None:
 
 async def _history(client: Client, args: Namespace) -> None:
     (rows,) = await client.reaper("History", "u", args.lines)
-    events = [plain(row) for row in reversed(rows)]
-    if "json" in args:
-        print(sessions.as_json(events))
-        return
-    try:
-        lines = [
-            f"{clock(event['TimeUSec'])}  {printable(event['Kind']):<10}  "
-            f"{printable(event['Session']) or '-':<8}  {printable(event['Text'])}"
-            for event in events
-        ]
-    except KeyError as exc:
-        raise CtlError(f"The history has no {exc}; the daemon is of another version.") from exc
-    if lines:
-        table.show(lines, pager="no_pager" not in args)
+    history.show([plain(row) for row in reversed(rows)], args)

@@ -4,8 +4,10 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 
-from . import sessions, table
-from .client import MANAGER, REAPER, SESSION, Client, Properties
+from . import claims, sessions, table
+from .claims import Claim
+from .client import MANAGER, REAPER, SESSION, STOP_GATE, Client, Properties
+from .gate import line as gate_line
 from .style import STATES, TIERS, Style, paint
 from .text import moment, printable, size, span, user_name
 
@@ -22,19 +24,21 @@ async def run(client: Client, args: Namespace) -> None:
 async def _daemon(client: Client, args: Namespace) -> None:
     manager = await client.properties(MANAGER)
     reaper = await client.properties(REAPER)
+    gate = await client.properties(STOP_GATE)
     (inhibitors,) = await client.manager("ListInhibitors")
     found = await sessions.everything(client)
     if "json" in args:
         rows = [dict(zip(_INHIBITOR, row, strict=True)) for row in inhibitors]
         states = sessions.counts(found)
-        print(sessions.as_json({**manager, "Reaper": reaper, "Inhibitors": rows, "States": states}))
+        parts = {"Reaper": reaper, "StopGate": gate, "Inhibitors": rows, "States": states}
+        print(sessions.as_json({**manager, **parts}))
         return
     now = time.time_ns() // 1000
     is_ok = manager["Health"] == "ok"
     dot = paint("●", Style.GREEN if is_ok else Style.RED)
     lines = [
         f"{dot} musterd {printable(manager['Version'])}",
-        *_columns(_daemon_lines(manager, reaper, found, now)),
+        *_columns(_daemon_lines(manager, reaper, gate, found, now)),
     ]
     lines += _inhibitors(inhibitors)
     table.show(lines, pager="no_pager" not in args)
@@ -43,7 +47,9 @@ async def _daemon(client: Client, args: Namespace) -> None:
 _INHIBITOR = ("What", "Who", "Why", "Mode", "UID", "PID", "Session")
 
 
-def _daemon_lines(manager: Properties, reaper: Properties, found: list[Properties], now: int) -> list[Line]:
+def _daemon_lines(
+    manager: Properties, reaper: Properties, gate: Properties, found: list[Properties], now: int
+) -> list[Line]:
     states = ", ".join(f"{count} {printable(state)}" for state, count in sessions.counts(found).items())
     memory = sum(session["Memory"] for session in found)
     hidden = manager["NCurrentSessions"] - len(found)
@@ -54,6 +60,7 @@ def _daemon_lines(manager: Properties, reaper: Properties, found: list[Propertie
         ("Sessions", f"{len(found)} ({states}){others}, {size(memory)}" if found else f"none{others}"),
         *pressure_lines(manager["Pressure"], now),
         ("Reaper", reaper_line(reaper)),
+        ("Stop gate", gate_line(gate)),
         ("Last look", moment(reaper["LastEvaluationUSec"], now) or "none yet"),
         ("Inhibitors", str(manager["NInhibitors"])),
     ]
@@ -101,13 +108,14 @@ async def _session(client: Client, args: Namespace) -> None:
         print(sessions.as_json(session))
         return
     now = time.time_ns() // 1000
+    owned = await claims.listed(client, session["Id"])
     state = session["State"]
     title = f" - {printable(session['Title'])}" if session["Title"] else ""
     head = f"{paint('●', STATES.get(state, Style.NONE))} {printable(session['Id'])}{title}"
-    table.show([head, *_columns(_session_lines(session, now))], pager="no_pager" not in args)
+    table.show([head, *_columns(_session_lines(session, owned, now))], pager="no_pager" not in args)
 
 
-def _session_lines(session: Properties, now: int) -> list[Line]:
+def _session_lines(session: Properties, owned: Sequence[Claim], now: int) -> list[Line]:
     state = paint(printable(session["State"]), STATES.get(session["State"], Style.NONE))
     source = printable(session["StateSource"])
     lines = [
@@ -132,10 +140,20 @@ def _session_lines(session: Properties, now: int) -> list[Line]:
         ("Resume", _resume(session)),
         ("Pinned", "yes" if session["Protected"] else ""),
         ("Verdict", printable(sessions.verdict(session))),
-        ("Claims", printable(", ".join(session["Claims"]))),
+        *_claim_lines(owned, now),
         ("Last error", paint(printable(session["LastError"]), Style.RED) if session["LastError"] else ""),
     ]
     return [line for line in lines if line[1]]
+
+
+def _claim_lines(owned: Sequence[Claim], now: int) -> list[Line]:
+    """Those that are done or abandoned come last."""
+    lines = []
+    for claim in sorted(owned, key=lambda claim: not claim.is_active):
+        until = f", until {moment(claim.deadline, now)}" if claim.deadline else ""
+        held = f"{printable(claim.phase)}, held {claim.holds} times{until}"
+        lines.append(f"{printable(claim.id)}: {printable(claim.task)} ({held})")
+    return [("Claims" if number == 0 else "", text) for number, text in enumerate(lines)]
 
 
 def _ended(session: Properties, now: int) -> str:
