@@ -10,7 +10,7 @@ from dbus_fast import Message, Variant
 
 from musterd.bus.driver import CLAIM, claim
 from musterd.bus.link import Link
-from musterd.bus.names import BUS_NAME, MANAGER, REAPER, ROOT, SESSION, SESSIONS
+from musterd.bus.names import BUS_NAME, MANAGER, REAPER, ROOT, SESSION, SESSIONS, STOP_GATE
 
 REFUSED = "org.musterd.Muster1.Error.Busy"
 
@@ -47,6 +47,9 @@ class FakeMusterd:
 
     def reaped(self, session_id: str, freed: int = 0, *, dry_run: bool = False) -> None:
         self.say("SessionReaped", "stb", session_id, freed, dry_run)
+
+    def evaluated(self, session_id: str, verdict: str, *, enforced: bool = True) -> None:
+        self.say("StopEvaluated", "ssb", session_id, verdict, enforced, interface=STOP_GATE)
 
     def disarm(self, reason: str) -> None:
         """As the daemon does it: the properties change, and that they did is signalled."""

@@ -3,12 +3,13 @@
 import asyncio
 import os
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from helpers.daemon import ALONE, EAGER, Daemon
+from helpers.daemon import ALONE, DAEMON, EAGER, Daemon
 from helpers.programs import until
 from helpers.standin import install_codex
 from helpers.tmux import TmuxServer
@@ -29,11 +30,12 @@ def patient(tmp_path: Path, stage: Stage) -> Iterator[Daemon]:
         yield daemon
 
 
-def start_idle_agent(tmux: TmuxServer, daemon: Daemon, work: Path) -> str:
+def start_idle_agent(tmux: TmuxServer, daemon: Daemon, work: Path, **environ: str) -> str:
     """The id of a session that has answered once, and is idle since."""
     project = daemon.home / "website"
     project.mkdir()
-    command = ["env", f"HOME={daemon.home}", *install_codex(work / "agent")]
+    settings = [f"{name}={value}" for name, value in {"HOME": str(daemon.home), **environ}.items()]
+    command = ["env", *settings, *install_codex(work / "agent")]
     pane = tmux.pane("sh", "-c", f"cd {shlex.quote(str(project))} && exec {shlex.join(command)}")
     leader = int(tmux.about(pane, "pane_pid"))
     until(lambda: b"codex.py" in Path(f"/proc/{leader}/cmdline").read_bytes(), "the agent runs")
@@ -97,6 +99,32 @@ async def test_session_that_is_reaped_in_earnest_is_told_of_with_what_came_back(
         assert shown.body.endswith("of memory came back. Resume brings it back where it was.")
         assert shown.actions == {"resume": "Resume"}
         assert patient.session(session_id)["EndedReason"] == "reaped"
+
+
+async def test_session_that_is_held_is_told_of_and_again_when_its_budget_is_used_up(
+    stage: Stage, daemon: Daemon, tmp_path: Path
+) -> None:
+    """Its stop hooks are run, and it stops all the same: an agent decides that for itself."""
+    hook = f"{sys.executable} -m musterd.ctl --bus {daemon.bus.address} hook codex"
+    environ = {"STANDIN_HOOK": f"env PYTHONPATH={DAEMON} {hook}", "PATH": os.environ["PATH"]}
+    with TmuxServer(tmp_path) as tmux:
+        session_id = await asyncio.to_thread(start_idle_agent, tmux, daemon, tmp_path, **environ)
+        daemon.call("StopGate.SetMode", "ss", "enforce", "a test")
+        claim = ["3", "session", "s", session_id, "task", "s", "the website", "budget", "s", "small"]
+        daemon.call("StopGate.Claim", "a{sv}", *claim)
+        pane = daemon.session(session_id)["Terminal"].rpartition(":")[2]
+        async with stage.dunst() as desktop, stage.notifier():
+            for number in range(1, 5):
+                tmux.run("send-keys", "-t", pane, "think 0.1", "Enter")
+                await asyncio.to_thread(until, lambda n=number: stops(daemon) == n, f"{number} stops", 20)
+            held, let_go = await desktop.shown(), await desktop.shown()
+        assert (held.summary, let_go.summary) == ("“website” goes on", "“website” stopped unfinished")
+
+
+def stops(daemon: Daemon) -> int:
+    """How often the stop gate was asked about something that was not done."""
+    (events,) = daemon.call("StopGate.History", "u", 50)
+    return sum(event["Kind"]["data"] in ("held", "let-go") for event in events)
 
 
 def kinds(daemon: Daemon, session_id: str) -> list[str]:

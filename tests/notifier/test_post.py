@@ -11,6 +11,7 @@ from musterd.notifier.inbox import Inbox
 from musterd.notifier.post import MAX_SLOTS, Post
 from musterd.notifier.topics import (
     Action,
+    Asked,
     Closed,
     DesktopArrived,
     Disarmed,
@@ -226,5 +227,32 @@ def test_notifications_that_we_answer_for_are_bounded() -> None:
         assert [said for said in told.desktop.said if said.startswith("closed")] == [
             "closed 1", "closed 2", "closed 3",
         ]  # fmt: skip
+
+    play(story)
+
+
+def test_what_the_stop_gate_does_replaces_itself_and_nothing_else() -> None:
+    async def story(told: Story) -> None:
+        await told.tell(ended("a1"), Asked("a1", "block"), Asked("a1", "block"), Asked("a1", "exhausted"))
+        assert told.desktop.said == ["“a1” was ended", "“a1” goes on", "“a1” stopped unfinished"]
+        assert told.desktop.numbers == 2
+
+    play(story)
+
+
+def test_of_sessions_that_are_held_too_many_are_not_told_and_unfinished_ones_are_summed_up() -> None:
+    async def story(told: Story) -> None:
+        await told.tell(*(ended(f"a{number}") for number in range(6)))
+        await told.tell(*(Asked(f"b{number}", "block") for number in range(3)))
+        await told.tell(Asked("b0", "exhausted"))
+        assert told.desktop.said[6:] == ["1 more"]
+
+    play(story)
+
+
+def test_session_that_ended_begins_anew() -> None:
+    async def story(told: Story) -> None:
+        await told.tell(Asked("a1", "block"), Removed("a1"), Asked("a1", "block"))
+        assert told.desktop.said == ["“a1” goes on"] * 2
 
     play(story)

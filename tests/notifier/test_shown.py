@@ -146,6 +146,21 @@ async def test_disarmed_reaper_is_told_once_and_stays_until_it_is_armed_again(st
         assert await scene.dunst.history() == [shown.summary]
 
 
+async def test_held_session_is_told_of_once_and_again_when_it_may_stop_unfinished(stage: Stage) -> None:
+    async with stage.play() as scene:
+        scene.musterd.add("a1")
+        scene.musterd.evaluated("a1", "block", enforced=False)
+        scene.musterd.evaluated("a1", "exhausted", enforced=False)
+        scene.musterd.evaluated("a1", "block")
+        held = await scene.dunst.shown()
+        assert (held.summary, held.urgency, held.actions) == ("“parser” goes on", "LOW", {})
+        scene.musterd.evaluated("a1", "block")
+        scene.musterd.evaluated("a1", "exhausted")
+        let_go = await scene.dunst.shown()
+        assert (let_go.id, let_go.summary) == (held.id, "“parser” stopped unfinished")
+        assert let_go.body.startswith("The task that it claimed is not done")
+
+
 async def test_sessions_of_others_are_not_told_of(stage: Stage) -> None:
     async with stage.play() as scene:
         scene.musterd.add("theirs", uid=os.getuid() + 1)

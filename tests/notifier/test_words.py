@@ -3,16 +3,21 @@
 import pytest
 
 from musterd.notifier.pace import Pace
+from musterd.notifier.stops import MAX_SESSIONS, Stops
 from musterd.notifier.topics import (
     Action,
+    Asked,
     Cancelled,
     Disarmed,
     Facts,
+    Held,
+    LetGo,
     More,
     Notice,
     Prepare,
     Reaped,
     Refused,
+    Topic,
 )
 from musterd.notifier.words import clean, name_of, size, word
 
@@ -97,6 +102,27 @@ def test_size(count: int, text: str) -> None:
             ),
         ),
         (
+            Held("a1"),
+            Notice(
+                "“parser” goes on",
+                "It wanted to stop, but the task that it claimed is not done. See: musterctl claim",
+                (),
+                0,
+                10_000,
+            ),
+        ),
+        (
+            LetGo("a1"),
+            Notice(
+                "“parser” stopped unfinished",
+                "The task that it claimed is not done, but it is held no longer. See: musterctl claim",
+            ),
+        ),
+        (
+            More(unfinished=2),
+            Notice("2 more", "Sessions of agents: 2 stopped unfinished. See: musterctl events"),
+        ),
+        (
             More(threatened=2, pretended=1),
             Notice(
                 "3 more",
@@ -106,9 +132,7 @@ def test_size(count: int, text: str) -> None:
         ),
     ],
 )
-def test_word(
-    topic: Prepare | Reaped | Cancelled | Refused | Disarmed | More, notice: Notice | None
-) -> None:
+def test_word(topic: Topic, notice: Notice | None) -> None:
     assert word(topic, PARSER, NOW) == notice
 
 
@@ -122,3 +146,32 @@ def test_pace_admits_six_a_minute() -> None:
     pace = Pace()
     times = [*(float(second) for second in range(10)), 59.9, 60.0, 60.5, 61.0]
     assert [at for at in times if pace.admits(at)] == [0, 1, 2, 3, 4, 5, 60, 61]
+
+
+@pytest.mark.parametrize(
+    ("story", "verdicts", "told"),
+    [
+        ("held, then done", "block block allow", [Held]),
+        ("held again for another prompt", "block allow block", [Held, Held]),
+        ("held as often as may be", "block block exhausted", [Held, LetGo]),
+        ("it goes on stopping", "block exhausted exhausted allow exhausted", [Held, LetGo]),
+        ("a new claim", "block exhausted block exhausted", [Held, LetGo, Held, LetGo]),
+        ("never held", "allow allow", []),
+        ("unfinished from before", "exhausted", [LetGo]),
+        ("a verdict of tomorrow", "block perhaps", [Held]),
+    ],
+)
+def test_what_the_stop_gate_does_is_told_when_it_changes(
+    story: str, verdicts: str, told: list[type[Topic]]
+) -> None:
+    stops = Stops()
+    news = [stops.news(Asked("a1", verdict)) for verdict in verdicts.split()]
+    assert [type(topic) for topic in news if topic] == told
+
+
+def test_sessions_of_which_verdicts_are_remembered_are_bounded() -> None:
+    stops = Stops()
+    for number in range(MAX_SESSIONS + 1):
+        stops.news(Asked(f"a{number}", "block"))
+    assert stops.news(Asked("a0", "block")) == Held("a0")
+    assert stops.news(Asked(f"a{MAX_SESSIONS}", "block")) is None

@@ -15,9 +15,11 @@ from .desktop import NotShown
 from .holds import Holds
 from .inbox import Inbox
 from .pace import Pace
+from .stops import Stops
 from .topics import (
     Action,
     Answer,
+    Asked,
     Cancelled,
     Closed,
     DesktopArrived,
@@ -27,9 +29,11 @@ from .topics import (
     Ended,
     Event,
     Facts,
+    Held,
     Invoked,
     Kept,
     Lapsed,
+    LetGo,
     More,
     MusterdArrived,
     MusterdLeft,
@@ -56,6 +60,9 @@ CLOSE_TIMEOUT = 2.0  # seconds to take ours away when we stop
 
 # Keys of what is not about one session; no session id looks like them.
 REAPER, MORE = "\0reaper", "\0more"
+STOP = "\0stop "  # before a session id: what the stop gate does with it replaces nothing else of it
+
+News = Prepare | Reaped | Held | LetGo
 
 
 class Musterd(Protocol):
@@ -112,6 +119,7 @@ class Post:
         self._loop = asyncio.get_running_loop()
         self._slots: dict[str, Slot] = {}  # by session id; the latest last
         self._holds = Holds()
+        self._stops = Stops()
         self._pace = Pace()
         self._more = More()
         self._due: asyncio.TimerHandle | None = None
@@ -146,6 +154,9 @@ class Post:
         match event:
             case Prepare() | Reaped():
                 await self._news(event)
+            case Asked():
+                if news := self._stops.news(event):
+                    await self._news(news)
             case Cancelled():
                 await self._cancelled(event)
             case Removed():
@@ -173,19 +184,20 @@ class Post:
 
     # What musterd says
 
-    async def _news(self, event: Prepare | Reaped) -> None:
+    async def _news(self, event: News) -> None:
         if isinstance(event, Reaped) and event.is_dry_run and not self._dry_run_too:
             return
-        slot = self._slots.get(event.id)
-        if slot is not None and slot.topic == event:
+        key = f"{STOP}{event.id}" if isinstance(event, Held | LetGo) else event.id
+        slot = self._slots.get(key)
+        if slot is not None and slot.topic == event and isinstance(event, Prepare | Reaped):
             return
         facts = await self._musterd.facts(event.id) or (slot.facts if slot is not None else None)
         if facts is None:
             return
         if self._admits():
-            await self._show(event.id, event, facts)
+            await self._show(key, event, facts)
         else:
-            await self._drop(event.id)
+            await self._drop(key)
             self._count(event)
 
     async def _cancelled(self, event: Cancelled) -> None:
@@ -200,6 +212,7 @@ class Post:
     async def _removed(self, session_id: str) -> None:
         """It ended by itself, or by another order: nothing is about to happen to it any more."""
         self._holds.release(session_id)
+        self._stops.forget(session_id)
         slot = self._slots.get(session_id)
         if slot is not None and isinstance(slot.topic, Prepare) and not slot.is_answering:
             await self._drop(session_id)
@@ -316,7 +329,7 @@ class Post:
         for key, slot in tuple(self._slots.items()):
             if slot.number or slot.is_answering:
                 continue
-            if not isinstance(slot.topic, Prepare | Reaped) or self._admits():
+            if not isinstance(slot.topic, News) or self._admits():
                 await self._show(key, slot.topic, slot.facts)
             else:
                 await self._drop(key)
@@ -331,9 +344,13 @@ class Post:
             self._more = More()  # those were told; what is too much from now on is counted anew
         return True
 
-    def _count(self, event: Prepare | Reaped) -> None:
+    def _count(self, event: News) -> None:
         more = self._more
         match event:
+            case Held():
+                return  # not worth a line
+            case LetGo():
+                self._more = replace(more, unfinished=more.unfinished + 1)
             case Prepare():
                 self._more = replace(more, threatened=more.threatened + 1)
             case Reaped(is_dry_run=True):

@@ -47,6 +47,14 @@ class Reaped:
 
 
 @dataclass(frozen=True, slots=True)
+class Asked:
+    """A session asked whether its turn may end, and was told so: not in shadow."""
+
+    id: str
+    verdict: str  # allow, block or exhausted
+
+
+@dataclass(frozen=True, slots=True)
 class Removed:
     """It left the roll, otherwise than by a reap."""
 
@@ -142,6 +150,20 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """It may not end its turn: the first time in a row."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LetGo:
+    """Its task is not done, and it cannot be held for it any more."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lapsed:
     """A promise to keep it could not be renewed."""
 
@@ -156,6 +178,7 @@ class More:
     threatened: int = 0
     ended: int = 0
     pretended: int = 0  # dry-run
+    unfinished: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +191,12 @@ class Stop:
     """The last event."""
 
 
-Topic = Prepare | Cancelled | Reaped | Disarmed | Kept | Ended | Resumed | Refused | Lapsed | More
+Topic = (
+    Prepare | Cancelled | Reaped | Disarmed | Kept | Ended | Resumed | Refused | Lapsed | Held | LetGo | More
+)  # fmt: skip
 Event = (
-    Prepare | Cancelled | Reaped | Removed | ReaperChanged | MusterdArrived | MusterdLeft | Invoked | Closed
-    | DesktopArrived | DesktopLeft | Answer | Due | Stop
+    Prepare | Cancelled | Reaped | Asked | Removed | ReaperChanged | MusterdArrived | MusterdLeft | Invoked
+    | Closed | DesktopArrived | DesktopLeft | Answer | Due | Stop
 )  # fmt: skip
 
 

@@ -8,10 +8,11 @@ from dbus_fast import MessageFlag, Variant
 
 from musterd.bus.connection import BusConnection, BusState
 from musterd.bus.errors import BusError, RemoteError
-from musterd.bus.names import BUS_NAME, MANAGER, REAPER, ROOT, SESSION, session_path
+from musterd.bus.names import BUS_NAME, MANAGER, REAPER, ROOT, SESSION, STOP_GATE, session_path
 from musterd.bus.signals import Match, Signal, Subscription, owner_changes
 
 from .topics import (
+    Asked,
     Cancelled,
     Disarmed,
     Event,
@@ -43,6 +44,8 @@ class Musterd:
 
     async def start(self) -> None:
         self._reaper = await self._bus.subscribe(Match(BUS_NAME, REAPER, path=ROOT), self._reaper_said)
+        stops = Match(BUS_NAME, STOP_GATE, "StopEvaluated", ROOT)
+        await self._bus.subscribe(stops, self._stop_evaluated)
         changes = Match(BUS_NAME, PROPERTIES, "PropertiesChanged", ROOT, REAPER)
         await self._bus.subscribe(changes, self._properties_changed)
         await self._bus.subscribe(Match(BUS_NAME, MANAGER, "SessionRemoved", ROOT), self._session_removed)
@@ -115,6 +118,11 @@ class Musterd:
                 self._tell(Cancelled(session_id, gate))
             case "SessionReaped", (str(session_id), int(freed), bool(is_dry_run)):
                 self._tell(Reaped(session_id, freed, is_dry_run))
+
+    def _stop_evaluated(self, signal: Signal) -> None:
+        match signal.args:
+            case (str(session_id), str(verdict), True):
+                self._tell(Asked(session_id, verdict))
 
     def _session_removed(self, signal: Signal) -> None:
         match signal.args:

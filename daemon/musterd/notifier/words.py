@@ -12,8 +12,10 @@ from .topics import (
     Disarmed,
     Ended,
     Facts,
+    Held,
     Kept,
     Lapsed,
+    LetGo,
     More,
     Notice,
     Prepare,
@@ -103,6 +105,12 @@ def word(topic: Topic, facts: Facts, now: int) -> Notice | None:
             return Notice(f"{who} was not {_ORDERS[action]}", clean(why), offered)
         case Lapsed(why=why):
             return Notice(f"{who} is not kept any more", clean(why))
+        case Held():
+            body = "It wanted to stop, but the task that it claimed is not done. See: musterctl claim"
+            return Notice(f"{who} goes on", body, (), LOW, BRIEF)
+        case LetGo():
+            body = "The task that it claimed is not done, but it is held no longer. See: musterctl claim"
+            return Notice(f"{who} stopped unfinished", body)
         case Disarmed(reason=reason):
             body = f"{clean(reason) or 'It does not say why.'} It ends nothing until you arm it again: "
             return Notice(
@@ -142,13 +150,14 @@ def _resume(facts: Facts) -> tuple[Action, ...]:
 
 
 def _more(topic: More) -> Notice:
-    count = topic.threatened + topic.ended + topic.pretended
+    count = topic.threatened + topic.ended + topic.pretended + topic.unfinished
     parts = [
         f"{number} {what}"
         for number, what in (
             (topic.threatened, "about to be ended"),
             (topic.ended, "ended"),
             (topic.pretended, "would have been ended (dry run)"),
+            (topic.unfinished, "stopped unfinished"),
         )
         if number
     ]
