@@ -58,7 +58,7 @@ class Claims:
 
     def set_row(self, session_id: SessionId, row: Row, *, enforced: bool) -> None:
         """Of sessions that never claimed anything nothing is remembered."""
-        if session_id in self._by_session or (session_id, enforced) in self._rows:
+        if session_id in self._by_session:
             self._rows[session_id, enforced] = row
 
     async def add(self, claim: Claim) -> None:

@@ -174,7 +174,7 @@ def test_all_reasons_are_given_in_one_answer() -> None:
         ),
     )
     assert all(f"\n- {reason}" in decision.text for reason in decision.reasons)
-    assert "musterctl claim done c1 c2" in decision.text
+    assert "musterctl claim done CLAIM" in decision.text
 
 
 def test_all_that_lets_it_go_is_told_in_one_answer() -> None:

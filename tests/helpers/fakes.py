@@ -367,16 +367,18 @@ class FakeAuthority:
 
 
 class Bench:
-    """A manager on fakes, with alice's and bob's wardens."""
+    """A manager on fakes, with alice's and bob's wardens; or a later one, where `past` was killed."""
 
-    def __init__(self, config: Config | None = None, *, operators: Sequence[int] = ()) -> None:
-        self.alice = FakeWarden(1000)
-        self.bob = FakeWarden(1001)
+    def __init__(
+        self, config: Config | None = None, *, operators: Sequence[int] = (), past: "Bench | None" = None
+    ) -> None:
+        self.alice: FakeWarden = past.alice if past else FakeWarden(1000)
+        self.bob: FakeWarden = past.bob if past else FakeWarden(1001)
         self.wardens = FakeWardens(self.alice, self.bob)
-        self.store = FakeStore()
+        self.store: FakeStore = past.store if past else FakeStore()
         self.log = FakeLog()
         self.announcer = FakeAnnouncer()
-        self.clock = FakeClock()
+        self.clock: FakeClock = past.clock if past else FakeClock()
         self.gauge = FakeGauge()
         ports = Ports(
             self.wardens,

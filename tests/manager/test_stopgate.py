@@ -43,8 +43,8 @@ class Held(Bench):
     session: Session
     claim: Claim
 
-    def __init__(self, config: Config | None = None) -> None:
-        super().__init__(config, operators=[1001])
+    def __init__(self, config: Config | None = None, *, past: Bench | None = None) -> None:
+        super().__init__(config, operators=[1001], past=past)
         self.alice.start(1)
 
     async def begin(self, mode: GateMode = GateMode.ENFORCE, **claim: object) -> "Held":
@@ -140,6 +140,35 @@ async def test_five_in_a_row_for_one_prompt_and_a_prompt_begins_anew() -> None:
     assert bench.claimed().enforced.used == 10
     await bench.say("turn-start", prompt="go on")
     assert await bench.stop_with(9) == ""
+
+
+async def test_another_claim_does_not_begin_the_row_anew() -> None:
+    bench = await Held().begin(budget="large")
+    assert all([await bench.stop_with(number + 1) for number in range(3)])
+    await bench.claiming.release(ALICE, bench.claim.id)
+    spec = {"session": bench.session.id, "task": "more", "budget": "large"}
+    await bench.claiming.claim(ALICE, spec)
+    assert [bool(await bench.stop_with(number + 1)) for number in range(3)] == [True, True, False]
+
+
+async def test_a_prompt_while_nothing_is_claimed_counts_too() -> None:
+    bench = await Held().begin()
+    assert await bench.stop()
+    await bench.claiming.release(ALICE, bench.claim.id)
+    await bench.say("turn-start", prompt="go on")
+    await bench.claiming.claim(ALICE, {"session": bench.session.id, "task": "tidy", "budget": "large"})
+    assert all([await bench.stop_with(number + 1) for number in range(5)])
+
+
+async def test_a_restart_begins_no_row_anew() -> None:
+    bench = await Held().begin(budget="large")
+    assert all([await bench.stop_with(number + 1) for number in range(4)])
+    again = Held(past=bench)
+    again.session, again.claim = bench.session, bench.claim
+    await again.manager.load()
+    assert [bool(await again.stop_with(number + 1)) for number in range(3)] == [True, False, False]
+    await again.say("turn-start", prompt="go on")
+    assert await again.stop_with(1)
 
 
 async def test_our_own_words_are_no_prompt_of_its_user() -> None:

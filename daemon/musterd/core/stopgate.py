@@ -102,11 +102,11 @@ class Block:
     @property
     def text(self) -> str:
         """For the agent to read."""
-        names = " ".join(claim.id for claim in self.claims)
+        name = self.claims[0].id if len(self.claims) == 1 else "CLAIM"
         lines = "".join(f"\n- {reason}" for reason in self.reasons)
         end = (
-            f"\nGo on with it. When it is done: musterctl claim done {names}; "
-            f"if it cannot be done: musterctl claim abandon {names}."
+            f"\nGo on with it. When it is done: musterctl claim done {name}; "
+            f"if it cannot be done: musterctl claim abandon {name}."
         )
         return f"{HEAD}:{lines}"[: MAX_TEXT - len(end)] + end
 
