@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -25,6 +26,14 @@ def told(start: Session, *events: AgentEvent) -> Session:
     for event in events:
         start = heard(start, event, Source.HOOK)
     return start
+
+
+def turn_made(at: int) -> str:
+    """The id of a turn, as Codex makes them (UUID, version 7)."""
+    return str(UUID(int=at // 1000 << 80 | 7 << 76 | 2 << 62))
+
+
+EARLIER, LATER = turn_made(NOW - 20_000), turn_made(NOW - 10_000)
 
 
 def event(kind: EventKind, at: int, **more: Any) -> AgentEvent:
@@ -53,6 +62,52 @@ def event(kind: EventKind, at: int, **more: Any) -> AgentEvent:
         ("the end comes late", [event(K.TURN_START, 5), event(K.SETTLED, 2)], State.BUSY),
         ("the start comes late", [event(K.SETTLED, 5), event(K.TURN_START, 2)], State.IDLE),
         ("both at once", [event(K.SETTLED, 5), event(K.TURN_START, 5)], State.BUSY),
+        ("both at once, of turns unnamed", [event(K.TURN_START, 5), event(K.SETTLED, 5)], State.BUSY),
+        (
+            "one turn begins and ends at once",
+            [event(kind, 5, turn_id="1") for kind in (K.TURN_START, K.WORK, K.SETTLED)],
+            State.IDLE,
+        ),
+        (
+            "one turn ends at once, and the next begins",
+            [
+                event(kind, 5, turn_id=name)
+                for kind, name in ((K.TURN_START, "1"), (K.SETTLED, "1"), (K.TURN_START, "2"))
+            ],
+            State.BUSY,
+        ),
+        (
+            "one turn ends as it works",
+            [event(K.TURN_START, 5, turn_id="1"), event(K.SETTLED, 5, turn_id="1"), event(K.WORK, 5)],
+            State.BUSY,
+        ),
+        (
+            "a start is told late, after that of the next turn",
+            [
+                event(K.TURN_START, NOW + 2, turn_id=LATER),
+                event(K.TURN_START, NOW + 3, turn_id=EARLIER),
+                event(K.SETTLED, NOW + 4, turn_id=LATER),
+            ],
+            State.IDLE,
+        ),
+        (
+            "a start is told late, after that of the next turn, which works",
+            [
+                event(K.TURN_START, NOW + 2, turn_id=LATER),
+                event(K.TURN_START, NOW + 3, turn_id=EARLIER),
+                event(K.SETTLED, NOW + 4, turn_id=EARLIER),
+            ],
+            State.BUSY,
+        ),
+        (
+            "the clock was set back between two turns",
+            [
+                event(K.TURN_START, NOW - MINUTE, turn_id=LATER),
+                event(K.TURN_START, NOW - MINUTE + 1, turn_id=EARLIER),
+                event(K.SETTLED, NOW - MINUTE + 2, turn_id=EARLIER),
+            ],
+            State.IDLE,
+        ),
         (
             "end of an earlier turn is told after the start of the next",
             [

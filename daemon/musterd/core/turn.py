@@ -1,6 +1,7 @@
 """The turn of a session: folded from all that its agent said, in whatever order it arrives."""
 
 from dataclasses import dataclass, replace
+from uuid import UUID
 
 from musterd.core.event import AgentEvent, EventKind
 
@@ -69,8 +70,23 @@ def fold(turn: Turn, event: AgentEvent) -> Turn:
 
 
 def _turn_start(turn: Turn, event: AgentEvent) -> Turn:
-    turn_id = event.turn_id if event.at >= turn.started else turn.turn_id
-    return replace(_work(turn, event), turn_id=turn_id)
+    is_latest = event.at >= turn.started and not _is_older(event, turn.turn_id)
+    return replace(_work(turn, event), turn_id=event.turn_id if is_latest else turn.turn_id)
+
+
+def _is_older(event: AgentEvent, known: str) -> bool:
+    """By ids that tell their time: a hook that is late is told with the time at which it came."""
+    began, latest = _made(event.turn_id), _made(known)
+    return 0 < began < latest <= event.at  # a clock that was set back puts the latest into the future
+
+
+def _made(turn_id: str) -> int:
+    """When an id was made, realtime µs, if it is a UUID of version 7 (RFC 9562, 5.7); else 0."""
+    try:
+        made = UUID(turn_id)
+    except ValueError:
+        return 0
+    return (made.int >> 80) * 1000 if made.version == 7 else 0
 
 
 def _work(turn: Turn, event: AgentEvent) -> Turn:
@@ -82,6 +98,8 @@ def _work(turn: Turn, event: AgentEvent) -> Turn:
 def _turn_end(turn: Turn, event: AgentEvent) -> Turn:
     if _is_of_an_earlier_turn(turn, event):
         return turn
+    if event.turn_id and (event.turn_id, event.at) == (turn.turn_id, turn.started):
+        turn = replace(turn, started=turn.started - 1)  # its own start: within one tick of its agent's clock
     return replace(_answered(turn, event), ended=max(turn.ended, event.at))
 
 
