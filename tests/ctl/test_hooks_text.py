@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from musterd.ctl import merge
@@ -205,6 +205,7 @@ def _written(draw: st.DrawFn, values: st.SearchStrategy[object] = _settings) -> 
     return draw(st.sampled_from(["", "\ufeff"])) + write(draw(values))
 
 
+@settings(deadline=None)  # of a loaded machine it says nothing
 @given(_written())
 def test_any_settings_come_back(text: str) -> None:
     before = parse(text).plain
@@ -231,6 +232,7 @@ def _contains(after: object, before: object) -> None:
             assert after == before
 
 
+@settings(deadline=None)
 @given(st.text(alphabet='{}[]",:/*\\ \n1atrue'))
 def test_no_text_makes_it_fail_otherwise(text: str) -> None:
     try:
