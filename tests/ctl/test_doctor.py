@@ -100,3 +100,9 @@ def test_a_hook_that_was_heard_is_told(musterd: Installation, codex_home: Path) 
         agent.stdin.write(b"\n")
         agent.stdin.close()
     assert musterd.ctl("release", session_id).status == 0
+
+
+def test_what_is_missing_without_a_program_is_said(musterd: Installation, tmp_path: Path) -> None:
+    shown = musterd.ctl("doctor", PATH=str(tmp_path)).stdout
+    assert "- tmux: not installed: screens of sessions cannot be looked at" in shown
+    assert "- git: not installed: uncommitted work is not known, so the stop gate holds nobody" in shown

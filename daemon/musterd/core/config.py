@@ -165,7 +165,7 @@ class StopGateConfig:
         (),
         words,
         "The operator's own check, run as the session's user in its directory: status 0 lets it stop, "
-        "1 holds it with what was printed as the reason.",
+        "1 holds it with what was printed as the reason. MUSTERD_CHECK_SESSION says whom it is about.",
     )
     check_timeout: float = _option(1.0, span, "A check that takes longer is ended, and lets it stop.")
 

@@ -62,7 +62,8 @@ async def examine(where: Where) -> AsyncIterator[Finding]:
         yield await _config(where)
         for finding in doctor_hooks.findings(await hooks.heard(where)):
             yield finding
-        yield _tmux()
+        for finding in _programs():
+            yield finding
 
 
 def _daemon(manager: Properties) -> list[Finding]:
@@ -172,7 +173,17 @@ async def _config(where: Where) -> Finding:
     return Finding("configuration", Grade.OK, "no mistakes")
 
 
-def _tmux() -> Finding:
-    if shutil.which("tmux"):
-        return Finding("tmux", Grade.OK, "installed")
-    return Finding("tmux", Grade.NOTE, "not installed: screens of sessions cannot be looked at")
+def _programs() -> list[Finding]:
+    """Those that we ask, and what is missing without them."""
+    return [
+        Finding(name, Grade.OK, "installed")
+        if shutil.which(name)
+        else Finding(name, Grade.NOTE, f"not installed: {without}")
+        for name, without in _PROGRAMS.items()
+    ]
+
+
+_PROGRAMS = {
+    "tmux": "screens of sessions cannot be looked at",
+    "git": "uncommitted work is not known, so the stop gate holds nobody",
+}
