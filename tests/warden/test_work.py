@@ -66,7 +66,11 @@ async def test_furniture_of_an_agent_is_no_work(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "asking",
-    ["musterd-hook codex Stop", "musterctl hook codex Stop", "busctl call org.musterd.Muster1 /org x"],
+    [
+        "musterd-hook codex Stop",
+        "musterctl --bus x:y=z hook codex Stop",
+        "busctl call org.musterd.Muster1 /org x",
+    ],
 )
 async def test_who_comes_to_ask_is_no_work_nor_are_hooks_beside_it(tmp_path: Path, asking: str) -> None:
     name, *words = asking.split()

@@ -20,6 +20,8 @@ CHILDREN_LIMIT = 20  # names of children that are told
 _TOGETHER = 20
 
 _BUS_NAME = "org.musterd.Muster1"
+_CTL = ("musterctl", "musterd.ctl")
+_WORDS = 16  # of a command line that are looked at
 
 Found = TypeVar("Found")
 Look = Callable[[], Awaitable[Sequence[Child] | Unknown]]
@@ -87,9 +89,10 @@ def _is_hook(row: Stat, facts: FactsCache) -> bool:
     seen = facts.get(row)
     if seen is None or not seen.argv:
         return False
-    names = {os.path.basename(word) for word in seen.argv[:3]}
+    words = seen.argv[:_WORDS]
+    names = {os.path.basename(word) for word in words[:3]}  # behind an interpreter and its option
     return (
         "musterd-hook" in names
-        or {"musterctl", "hook"} <= names
-        or ("busctl" in names and _BUS_NAME in seen.argv)
+        or (not names.isdisjoint(_CTL) and "hook" in words)
+        or ("busctl" in names and _BUS_NAME in words)
     )
