@@ -90,6 +90,13 @@ def test_who_was_interrupted_or_met_an_error(
     assert spoken(agent, event, **payload).is_cut is is_cut
 
 
+def test_the_first_work_of_a_turn_is_told_where_nothing_tells_of_prompts() -> None:
+    busy, idle = ({"sessionID": "s", "status": {"type": kind}} for kind in ("busy", "idle"))
+    assert spoken(Agent.OPENCODE, "session.status", properties=busy).begins
+    assert not spoken(Agent.OPENCODE, "session.status", properties=idle).begins
+    assert not spoken(Agent.OPENCODE, "tool.execute.before", sessionID="s").begins
+
+
 def test_agents_without_hooks_take_none() -> None:
     for agent in (Agent.AIDER, Agent.OTHER):
         with pytest.raises(ValueError, match="no hooks"):

@@ -256,6 +256,8 @@ def test_what_programs_say_is_cut_and_made_harmless(work: Work) -> None:
             False,
         ),
         ("no words, but the turn had ended", Row(2), event(kind=EventKind.TURN_START), "", True),
+        ("the first work of a turn", Row(2), event(kind=EventKind.WORK, begins=True), "", True),
+        ("work on our word", Row(2, is_open=True), event(kind=EventKind.WORK, begins=True), "", False),
         ("a subagent's", Row(2), event(kind=EventKind.TURN_START, subagent="s"), "go on", False),
         ("a tool", Row(2), event(kind=EventKind.WORK), "", False),
     ],

@@ -128,6 +128,7 @@ class OpenCode(Adapter):
             subagent=session if parent else "",
             cwd=word(payload, "directory"),
             version=word(payload, "version"),
+            begins=kind is EventKind.WORK and event == "session.status",
             is_cut=event == "session.error",
             detail=word(payload, "tool") or word(properties, "permission"),
         )

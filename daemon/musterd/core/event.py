@@ -41,6 +41,7 @@ class AgentEvent:
     title: str = ""
     version: str = ""
     detail: str = ""  # one word for the log: the tool, the reason
+    begins: bool = False  # work that is the first of its turn, where nothing tells of prompts
     is_cut: bool = False  # its user interrupted the turn, or an error of its model ended it
 
     def __post_init__(self) -> None:

@@ -151,7 +151,7 @@ def is_new_prompt(row: Row, event: AgentEvent, prompt: str) -> bool:
 
     An agent that does not hand on the prompt is believed only if the turn before had ended.
     """
-    if event.kind is not EventKind.TURN_START or event.subagent:
+    if event.subagent or not (event.begins or event.kind is EventKind.TURN_START):
         return False
     return HEAD not in prompt if prompt else not row.is_open
 
