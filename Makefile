@@ -27,7 +27,7 @@ help:
 
 venv: $(stamp)
 
-$(stamp): $(here)pyproject.toml
+$(stamp): $(here)pyproject.toml $(here)daemon/musterd-hook
 	@$(here)packaging/prerequisites python3 python3-venv
 	@python3 -m venv $(venv)
 	@$(python) -m pip install --quiet --disable-pip-version-check --editable "$(here)[test]"
@@ -42,7 +42,7 @@ demo: $(stamp)
 	@$(python) $(here)tests/demo/play.py
 
 test: $(stamp)
-	@$(here)packaging/prerequisites dbus-daemon dbus-broker busctl tmux git dunst node Xvfb zsh fish
+	@$(here)packaging/prerequisites dbus-daemon dbus-broker busctl tmux git strace dunst node Xvfb zsh fish
 	@[ "$$(id -u)" -ne 0 ] || $(here)packaging/prerequisites $(machine)
 	@cd $(here) && $(python) -m pytest $(ARGS)
 

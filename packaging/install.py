@@ -33,6 +33,8 @@ RENAMED = (
     ("packaging/completions/musterctl.bash", "share/bash-completion/completions/musterctl"),
 )
 
+HOOK = ROOT / "daemon/musterd-hook"  # a shell script, and stays one
+
 # Not for people to start: beside the library, not among the programs.
 PRIVATE = {"musterd-warden"}
 
@@ -83,6 +85,9 @@ def install_programs(root: Path, prefix: str) -> None:
         program.parent.mkdir(parents=True, exist_ok=True)
         program.write_text(PROGRAM.format(library=f"{prefix}/lib/musterd", module=module, function=function))
         program.chmod(0o755)
+    hook = root / "bin" / HOOK.name
+    shutil.copyfile(HOOK, hook)
+    hook.chmod(0o755)
 
 
 def install_file(source: Path, target: Path, prefix: str) -> None:

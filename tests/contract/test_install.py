@@ -1,11 +1,13 @@
 """What is installed works without the checkout."""
 
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+HOOK = ROOT / "daemon/musterd-hook"
 
 
 def test_installed_package_carries_its_contract(tmp_path: Path) -> None:
@@ -24,6 +26,8 @@ def test_installed_package_carries_its_contract(tmp_path: Path) -> None:
         [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(source)],
         check=True, capture_output=True,
     )  # fmt: skip
+    assert (site / "bin/musterd-hook").read_bytes() == HOOK.read_bytes()
+    assert os.access(site / "bin/musterd-hook", os.X_OK)
     program = (
         "from musterd.bus.contract import Contract; import musterd;"
         "print(musterd.__file__, 'org.musterd.Muster1.Manager' in Contract.load().interfaces)"

@@ -24,18 +24,20 @@ def hooked_lab(tmp_path: Path, private_bus: PrivateBus) -> Iterator[Lab]:
     """Hooks are those that musterctl installs; they report to the daemon on the private bus."""
     programs = tmp_path / "bin"
     programs.mkdir()
-    for name, verb in (("musterctl", ""), ("musterd-hook", "hook")):
-        _program(programs / name, private_bus.address, verb)
+    _program(programs / "musterctl", private_bus.address)
+    hook = programs / "musterd-hook"
+    hook.write_text(f'#!/bin/sh\nMUSTERD_BUS={private_bus.address} exec {DAEMON}/musterd-hook "$@"\n')
+    hook.chmod(0o755)
     with Lab(tmp_path / "lab", programs / "musterctl") as lab:
         yield lab
 
 
-def _program(path: Path, bus: str, verb: str) -> None:
+def _program(path: Path, bus: str) -> None:
     """As an installed one: named, and found, by its own path."""
     path.write_text(
         f"#!{sys.executable}\nimport os, sys\nsys.path.insert(0, {str(DAEMON)!r})\n"
         f"os.environ['MUSTERD_BUS'] = {bus!r}\n"
-        f"from musterd.ctl.main import main\nsys.exit(main([*{verb.split()!r}, *sys.argv[1:]]))\n"
+        f"from musterd.ctl.main import main\nsys.exit(main())\n"
     )
     path.chmod(0o755)
 
