@@ -1,10 +1,14 @@
 """What musterd costs, printed; nothing is asserted. Ratios are against a floor measured in the same run.
 
-make bench            evaluation of 1,000 sessions, an idle daemon, a call on the bus
+make bench            evaluation of 1,000 sessions, an idle daemon, a call on the bus, a hook
 """
 
 import asyncio
+import json
+import os
+import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -14,13 +18,14 @@ from pathlib import Path
 sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / "daemon")]
 
 from helpers.client import Client, client  # noqa: E402 - after the path is set
-from helpers.daemon import ALONE, Daemon  # noqa: E402
+from helpers.daemon import ALONE, DAEMON, NAME, ROOT, Daemon  # noqa: E402
 from helpers.private_bus import DBusDaemon  # noqa: E402
 from helpers.processes import sleepers  # noqa: E402
 
 SESSIONS = 1000
 LIMITS = "[limits]\nsessions-per-user = 2000\n"
 IDLE_SECONDS = 65
+HOOK_ROUNDS = 60
 
 
 def status(daemon: Daemon, field: str) -> int:
@@ -85,11 +90,40 @@ async def calls(caller: Client) -> None:
     print(f"a call: {ours:.2f} ms, {ours / floor:.1f} times that of the bus itself ({floor:.2f} ms)")
 
 
+def hook(daemon: Daemon) -> None:
+    """A codex ends its turn. All ways take turns, so that a busy machine is fair to each."""
+    daemon.register(os.getpid(), agent="codex")
+    text = json.dumps({"session_id": "0199a213", "cwd": "/srv", "last_assistant_message": "done. " * 200})
+    busctl = ["busctl", f"--address={daemon.bus.address}", "call"]
+    bus = "org.freedesktop.DBus"
+    report = [NAME, ROOT, f"{NAME}.Manager", "ReportEvent", "sss", "codex", "Stop", text]
+    library = [sys.executable, "-m", "musterd.ctl", "hook"]
+    ways = {
+        "busctl, the same call": [*busctl, *report],
+        "musterd-hook": [str(DAEMON / "musterd-hook"), "codex", "Stop"],
+        "busctl, GetId of the bus": [*busctl, bus, "/org/freedesktop/DBus", bus, "GetId"],
+        "musterctl hook": [*library, "codex", "Stop"],
+    }
+    if shutil.which("node"):
+        ways["node -e 0"] = ["node", "-e", "0"]
+    taken: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(HOOK_ROUNDS):
+        for way, command in ways.items():
+            began = time.perf_counter()
+            subprocess.run(command, input=text.encode(), capture_output=True, env=daemon.env(), check=True)
+            taken[way].append((time.perf_counter() - began) * 1000)
+    floor = statistics.median(next(iter(taken.values())))
+    for way, each in taken.items():
+        median = statistics.median(each)
+        print(f"a hook: {way}: {median:.1f} ms, {median / floor:.2f} times the floor")
+
+
 async def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         with DBusDaemon(work / "bus") as bus:
             with Daemon(work, bus, "") as daemon:
+                hook(daemon)
                 await idle(daemon)
             with Daemon(work, bus, ALONE + LIMITS) as daemon:
                 async with client(bus.address) as caller:
