@@ -12,6 +12,7 @@ from musterd.core.errors import AccessDenied, NoSuchSession
 from musterd.core.session import Agent
 from musterd.host.clock import HostClock
 from musterd.host.process import read_facts
+from musterd.host.table import Table
 from musterd.warden.local import LocalWarden
 
 
@@ -58,6 +59,19 @@ async def test_the_nearest_of_two_agents_is_meant(tmp_path: Path) -> None:
         assert (await here.warden.leader(hook, None)).process.pid == inner
         assert (await here.warden.leader(inner, None)).process.pid == inner
         assert (await here.warden.leader(outer, None)).process.pid == outer
+
+
+async def test_who_has_no_launcher_above_costs_no_look_at_all_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene(tmp_path) as here:
+        scribe, stranger = here.start(), here.programs.start("sleep", "60")
+        with monkeypatch.context() as patch:
+            patch.setattr(Table, "read", lambda: pytest.fail("all processes were looked at"))
+            assert (await here.warden.leader(scribe, None)).process.pid == scribe
+            with pytest.raises(NoSuchSession):
+                await here.warden.leader(stranger, None)
+            assert (await here.warden.leader(stranger, Agent.OTHER)).process.pid == stranger
 
 
 async def test_a_launcher_stands_for_the_leader_below_it(tmp_path: Path) -> None:

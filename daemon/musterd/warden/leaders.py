@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 _FRESH = 10.0  # seconds for which what a leader told of itself is not asked again
 
+_DESCRIBED_LIMIT = 2_000  # leaders of which that is remembered between two passes over all processes
+
 _EXEC_LOOKS, _EXEC_PAUSE = 10, 0.01  # seconds
 
 
@@ -57,8 +59,12 @@ class Leaders:
             if not self._recogniser.is_ours(table.rows.get(pid) or asked.stat):
                 raise AccessDenied(f"Process {pid} does not belong to user {self._recogniser.uid}.")
             found = None if agent is Agent.OTHER else self._recogniser.nearest(table, pid, agent)
-            if found is None and agent is not Agent.OTHER:
-                # It may be a launcher, with the leader below it: that takes all processes.
+            if (
+                found is None
+                and agent is not Agent.OTHER
+                and self._recogniser.is_launched(table, pid, agent)
+            ):
+                # The leader is below the launcher: to find it takes all processes.
                 table = await self._all_processes()
                 found = self._recogniser.nearest(table, pid, agent)
             if found is None and agent is not None:
@@ -87,6 +93,8 @@ class Leaders:
         is_fresh = image == found.row.image and time.monotonic() - at < _FRESH
         if leader is None or not is_fresh or agent not in (None, leader.agent):
             leader = await self._describe_anew(found, table, agent)
+            while len(self._described) >= _DESCRIBED_LIMIT:
+                del self._described[next(iter(self._described))]
             self._described[key] = time.monotonic(), found.row.image, leader
         return leader
 

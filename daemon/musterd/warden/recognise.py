@@ -8,7 +8,7 @@ from typing import NamedTuple
 from musterd.agents.base import Adapter, ProcessFacts, Role
 from musterd.core.session import Agent
 from musterd.host.process import Stat
-from musterd.host.table import FactsCache, Table
+from musterd.host.table import FACTS_LIMIT, FactsCache, Table
 from musterd.host.transcript import Unreadable, read_text
 from musterd.warden.guard import Mistakes
 
@@ -83,6 +83,16 @@ class Recogniser:
                 return below
         return None
 
+    def is_launched(self, table: Table, pid: int, agent: Agent | None) -> bool:
+        """Whether it or an ancestor is a launcher: then there may be a leader that is no ancestor."""
+        for row in table.ancestors(pid):
+            if not self.is_ours(row):
+                return False
+            adapter, role = self.role(row, table) or (None, None)
+            if adapter and role is Role.LAUNCHER and agent in (None, adapter.agent):
+                return True
+        return False
+
     def role(self, row: Stat, table: Table) -> tuple[Adapter, Role] | None:
         parent = table.rows.get(row.ppid)
         key = (row.image, parent.image if parent else None)
@@ -94,6 +104,8 @@ class Recogniser:
             return None
         parent_facts = self.facts.get(parent) if parent else None
         role = self._ask(row, facts, parent, parent_facts)
+        if len(self._roles) >= FACTS_LIMIT:
+            self._roles.clear()
         self._roles[row.pid] = key, role
         return role
 
