@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import time
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Any
 
@@ -333,6 +335,20 @@ async def test_a_disk_that_hangs_lets_it_go() -> None:
     assert await bench.stop() == ""
     bench.store.before_claim = lambda: asyncio.sleep(0)
     assert bench.claimed().enforced.used <= 1
+
+
+async def test_a_loop_that_stood_still_lets_it_go() -> None:
+    bench = await Held(Config(stop_gate=StopGateConfig(hook_timeout=0.4))).begin()
+
+    def stand_still() -> Awaitable[object]:
+        time.sleep(0.5)
+        return asyncio.sleep(0)
+
+    bench.alice.before_work = stand_still
+    assert await bench.stop() == ""
+    bench.alice.before_work = lambda: asyncio.sleep(0)
+    bench.store.before_claim = stand_still
+    assert await bench.stop() == ""
 
 
 async def test_a_dialect_that_breaks_lets_it_go() -> None:
