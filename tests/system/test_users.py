@@ -1,0 +1,87 @@
+"""Wardens of real users, and sessions in scopes of their own, which the systemd of their user made."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from helpers.machine import Machine
+from helpers.programs import until
+
+USER = "anna"
+
+# A process below it, and one that has left its tree and its environment: only the scope tells whose that is.
+AGENT = """#!/bin/sh
+env -i setsid --fork sleep 1000
+sleep 1001
+"""
+
+
+@pytest.fixture(scope="module")
+def user(installed: Machine) -> str:
+    """Of an ordinary user with a systemd and an agent."""
+    installed.add_user(USER)
+    installed.write("/usr/local/bin/some-agent", AGENT)
+    installed.run("chmod", "755", "/usr/local/bin/some-agent")
+    return USER
+
+
+@pytest.fixture
+def session(musterd: Machine, user: str) -> Iterator[dict[str, Any]]:
+    """One that `musterctl run` started, as it is on the roll."""
+    terminal = ["systemd-run", "--user", "--quiet", "--collect", "--unit=terminal"]
+    command = [*terminal, "--", "musterctl", "run", "--", "/usr/local/bin/some-agent"]
+    musterd.run(*command, user=user)
+    yield until(lambda: next(iter(sessions(musterd)), None), "a session on the roll", 60.0)
+    musterd.run("systemctl", "--user", "stop", "musterd-*.scope", user=USER)
+    until(lambda: not sessions(musterd), "an empty roll", 60.0)
+
+
+def sessions(machine: Machine) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = json.loads(ctl(machine, "--json", "list"))
+    return rows
+
+
+def ctl(machine: Machine, *args: str) -> str:
+    return machine.run("musterctl", *args, user=USER).stdout
+
+
+def scopes(machine: Machine) -> list[str]:
+    command = ["systemctl", "--user", "list-units", "--plain", "--no-legend", "musterd-*.scope"]
+    return [line.split()[0] for line in machine.run(*command, user=USER).stdout.splitlines()]
+
+
+def sleepers(machine: Machine) -> list[str]:
+    """The `sleep`s of the agent that run, by their argument."""
+    return sorted(machine.shell("ps --no-headers -C sleep -o args || true").split("\n")[:-1])
+
+
+def test_run_starts_it_in_a_scope_of_its_own_and_an_end_takes_all_in_it(
+    musterd: Machine, session: dict[str, Any]
+) -> None:
+    assert [session["Scope"]] == scopes(musterd)
+    assert sleepers(musterd) == ["sleep 1000", "sleep 1001"]
+    ctl(musterd, "terminate", session["Id"])
+    assert (sleepers(musterd), scopes(musterd), sessions(musterd)) == ([], [], [])
+
+
+def test_its_warden_is_its_users_and_can_do_less(musterd: Machine, session: dict[str, Any]) -> None:
+    unit = f"musterd-warden@{session['UID']}.service"
+    pid = musterd.unit(unit, "MainPID")["MainPID"]
+    status = musterd.shell(f"cat /proc/{pid}/status")
+    assert f"Uid:\t{session['UID']}\t{session['UID']}\t" in status
+    assert "CapEff:\t0000000000000000\n" in status
+    assert "NoNewPrivs:\t1\n" in status
+    # Another one comes in its place, and nothing of what it looked after is ended.
+    musterd.run("kill", "-KILL", pid)
+    until(lambda: musterd.unit(unit, "MainPID")["MainPID"] not in ("0", pid), "another warden", 60.0)
+    until(lambda: ctl(musterd, "explain", session["Id"]), "a look at it", 60.0)
+    assert sleepers(musterd) == ["sleep 1000", "sleep 1001"]
+    assert [row["Id"] for row in sessions(musterd)] == [session["Id"]]
+
+
+@pytest.mark.parametrize("unit", ["dbus.service", "musterd-warden@.service", "musterd.service"])
+def test_musterd_may_start_wardens_and_nothing_else(musterd: Machine, unit: str) -> None:
+    command = ["runuser", "-u", "musterd", "--", "systemctl", "--no-ask-password", "restart", unit]
+    assert musterd.run(*command, check=False).status != 0
