@@ -111,8 +111,10 @@ class Judge:
 
     async def _look_at(self, uid: int, sessions: Sequence[Session]) -> Mapping[SessionId, Observation]:
         """Through one warden; the sessions of other users do not wait for it."""
+        warden = self._ports.wardens.find(uid)
+        if warden is None:
+            return {}  # it is being started, or somebody says why it is not: no judgement waits for it
         try:
-            warden = await self._manager.warden_of(uid)
             looks = await warden.observe(sessions, screens=True)
         except Failed as exc:
             self._manager.set_trouble(f"warden-{uid}", f"the warden of user {uid} does not answer: {exc}")

@@ -37,7 +37,7 @@ class Reaper:
         self._ports = manager.ports
         self._reclaimed: dict[SessionId, int] = {}  # last word of a session when its memory was taken back
         self._would_have: dict[SessionId, int] = {}  # last word of a session when dry-run took it
-        self._reported: set[tuple[SessionId, int]] = set()  # leftovers that were told of: session and pid
+        self._reported: dict[int, set[tuple[SessionId, int]]] = {}  # by user: leftovers that were told of
 
     @property
     def mode(self) -> Mode:
@@ -111,11 +111,9 @@ class Reaper:
         past: dict[int, list[Session]] = {}
         for session in self._manager.registry.past():
             past.setdefault(session.uid, []).append(session)
-        ended = False
-        for uid, sessions in past.items():
-            if warden := self._ports.wardens.find(uid):
-                ended = await self._clear_leftovers_of(warden, sessions) or ended
-        return ended
+        there = [(self._ports.wardens.find(uid), sessions) for uid, sessions in past.items()]
+        clearing = [self._clear_leftovers_of(warden, sessions) for warden, sessions in there if warden]
+        return any(await asyncio.gather(*clearing))
 
     async def _clear_leftovers_of(self, warden: Warden, sessions: Sequence[Session]) -> bool:
         try:
@@ -139,12 +137,11 @@ class Reaper:
         """Each of them once."""
         for leftover in left:
             key = (leftover.session, leftover.process.pid)
-            if key not in self._reported:
+            if key not in self._reported.get(uid, ()):
                 text = f"{leftover.name} ({leftover.process.pid}) is left of it, {leftover.memory} bytes"
                 now = self._ports.clock.now()
                 self._ports.log.append(Record(now, "leftover", leftover.session, uid, text))
-        ours = {(leftover.session, leftover.process.pid) for leftover in left}
-        self._reported = {key for key in self._reported if key in ours} | ours
+        self._reported[uid] = {(leftover.session, leftover.process.pid) for leftover in left}
 
     # Memory without an end
 

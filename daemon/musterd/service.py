@@ -52,6 +52,7 @@ from musterd.reaping import Reaper
 from musterd.remote import RemoteSessions
 from musterd.reviver import Reviver
 from musterd.warden.alone import Alone
+from musterd.warden.census import Census
 from musterd.warden.local import LocalWarden
 from musterd.warden.remotes import RemoteWardens
 
@@ -243,9 +244,11 @@ async def _wardens(
     interval = config.discovery.interval if config.discovery.enabled else None
     if options.is_system:
         remotes = RemoteWardens(units, tasks, clock, interval)
+        census = tasks.create_task(Census(remotes, ADAPTERS.values(), interval).run(), name="census")
         try:
             yield remotes
         finally:
+            census.cancel()
             await remotes.close()
         return
     home, adapters = str(Path.home()), list(ADAPTERS.values())

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.daemon import DAEMON
 from helpers.programs import Programs, until
 from musterd.core.units import USEC_PER_SEC
 from musterd.host.process import (
@@ -191,3 +192,18 @@ def test_facts_of_a_program_that_starts_others_are_never_mixed(programs: Program
         seen.add((os.path.basename(facts.executable), *facts.argv[:1]))
     shell = os.path.basename(os.path.realpath("/bin/sh"))
     assert seen <= {(shell, "sh"), (shell,), ("cat",)}
+
+
+def test_boot_is_called_what_musterd_calls_it() -> None:
+    program = (
+        "from musterd.host.process import *; import os;"
+        "adopt_boot_id('b'); print(HeldProcess(os.getpid()).ref.boot_id)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(DAEMON)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "b\n"

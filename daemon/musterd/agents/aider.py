@@ -10,6 +10,7 @@ from .base import Adapter, ProcessFacts, Role
 
 class Aider(Adapter):
     agent = Agent.AIDER
+    comms = ("aider",)
     opens = (".aider/analytics.json", ".aider/installs.json")
 
     def role(self, process: ProcessFacts, parent: ProcessFacts | None) -> Role | None:

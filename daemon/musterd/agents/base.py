@@ -78,6 +78,8 @@ class Adapter:
                   eligible
     `opens`       files, relative to HOME, that the program opens when it starts: the event that makes
                   musterd look for new processes
+    `comms`       names that the kernel has for its processes (comm, proc_pid_comm(5)): no proof, but reason
+                  enough to look closer at what their user runs
     `environ`     names of environment variables that tell of it (in its own process or in its children)
     `marks`       names of variables that its tools inherit: the value is its agent session id or, where the
                   name ends with PID, its leader's process; finds tools that left the process tree
@@ -93,6 +95,7 @@ class Adapter:
     agent: ClassVar[Agent] = Agent.OTHER
     versions: ClassVar[tuple[Version, Version] | None] = None
     opens: ClassVar[tuple[str, ...]] = ()
+    comms: ClassVar[tuple[str, ...]] = ()
     environ: ClassVar[tuple[str, ...]] = ()
     marks: ClassVar[tuple[str, ...]] = ()
     stop_is_end: ClassVar[bool] = False

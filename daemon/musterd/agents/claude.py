@@ -71,6 +71,7 @@ _INSTALLED = CommandHooks(
 
 class Claude(Adapter):
     agent = Agent.CLAUDE_CODE
+    comms = ("claude",)
     resume = ("claude", "--resume")
     flags = _FLAGS
     hooks = _INSTALLED

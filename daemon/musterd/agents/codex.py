@@ -101,6 +101,7 @@ _INSTALLED = CommandHooks(
 
 class Codex(Adapter):
     agent = Agent.CODEX
+    comms = ("codex",)
     resume = ("codex", "resume")
     flags = _FLAGS
     hooks = _INSTALLED

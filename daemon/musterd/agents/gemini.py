@@ -61,6 +61,7 @@ _INSTALLED = CommandHooks(
 
 class Gemini(Adapter):
     agent = Agent.GEMINI
+    comms = ("gemini",)
     resume = ("gemini", "--resume")
     flags = _FLAGS
     hooks = _INSTALLED

@@ -81,6 +81,7 @@ _FLAGS = Flags(
 
 class OpenCode(Adapter):
     agent = Agent.OPENCODE
+    comms = ("opencode", ".opencode")
     resume = ("opencode", "--session")
     flags = _FLAGS
     hooks = Extension(

@@ -60,6 +60,7 @@ _FLAGS = Flags(
 
 class Pi(Adapter):
     agent = Agent.PI
+    comms = ("pi",)
     resume = ("pi", "--session")
     flags = _FLAGS
     hooks = Extension(Place(".pi/agent", "PI_CODING_AGENT_DIR"), "extensions/musterd.ts", "pi.ts")

@@ -80,8 +80,22 @@ def read_stat(pid: int | str) -> Stat:
         os.close(fd)
 
 
-@cache
 def boot_id() -> str:
+    return _adopted[0] if _adopted else _read_boot_id()
+
+
+def adopt_boot_id(known: str) -> None:
+    """Name this boot as musterd does. A container may have an id of its own for those who are not sandboxed:
+    systemd-nspawn puts a file over the kernel's, which a fresh mount of /proc does not have.
+    """
+    _adopted[:] = [known]
+
+
+_adopted: list[str] = []
+
+
+@cache
+def _read_boot_id() -> str:
     return read_bytes("/proc/sys/kernel/random/boot_id", 64).decode().strip()
 
 

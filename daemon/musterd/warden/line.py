@@ -3,7 +3,7 @@
 A socket pair, made by the daemon and handed out over the bus to whom the bus names as that user. A message
 is one JSON object on a line of its own:
 
-    daemon → warden   {"welcome": {"version": ..., "interval": ...}}  once, at the beginning
+    daemon → warden   {"welcome": {"boot": ..., "interval": ...}}  once, at the beginning
                       {"call": 7, "member": "observe", "args": [...]}  number 0 wants no answer
                       {"heard": 512}                                   so many more events may come
     warden → daemon   {"hello": "VERSION"}                             once, at the beginning

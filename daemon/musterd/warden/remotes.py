@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from musterd import __version__
 from musterd.core.errors import AccessDenied, Busy, Failed
+from musterd.host.process import boot_id
 from musterd.ports import Clock, Warden
 
 from .line import FRAME, Line, LineEnded
@@ -145,7 +146,7 @@ class RemoteWardens:
                 del self._new[uid]
         if message.get("hello") != __version__:
             raise LineEnded(f"it is version {str(message.get('hello'))[:64]!r}")
-        line.send(welcome={"version": __version__, "interval": self._interval})
+        line.send(welcome={"boot": boot_id(), "interval": self._interval})
 
     async def _listen(self, uid: int, line: Line) -> None:
         warden = RemoteWarden(uid, line, self._clock, on_bye=lambda: self._leave(warden))

@@ -27,6 +27,7 @@ from musterd.bus.writer import close_fds
 from musterd.host.clock import HostClock
 from musterd.host.journal import setup_logging
 from musterd.host.notify import Notifier
+from musterd.host.process import adopt_boot_id
 from musterd.host.ticks import next_tick
 
 from .answers import Answers
@@ -148,7 +149,9 @@ class WardenService:
             line.send(hello=__version__)
             async with asyncio.timeout(WELCOME_TIMEOUT):
                 message, _ = await line.receive()
-            await self._look_after(line, _interval(message))
+            boot, interval = _welcome(message)
+            adopt_boot_id(boot)
+            await self._look_after(line, interval)
         except ValueError as exc:
             raise LineEnded(f"it is not understood: {exc}") from exc
         finally:
@@ -183,10 +186,12 @@ class WardenService:
             self._notifier.status(f"Looking after {self._answers.count} sessions")
 
 
-def _interval(message: Mapping[str, object]) -> float | None:
-    welcome = message.get("welcome")
-    interval = welcome.get("interval") if isinstance(welcome, Mapping) else None
-    return float(interval) if isinstance(interval, int | float) else None
+def _welcome(message: Mapping[str, object]) -> tuple[str, float | None]:
+    """What this boot is called, and the seconds between two sweeps, None for none."""
+    match message.get("welcome"):
+        case {"boot": str(boot), "interval": float() | int() | None as interval}:
+            return boot, interval
+    raise ValueError("it says no welcome")
 
 
 if __name__ == "__main__":
