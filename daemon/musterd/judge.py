@@ -56,7 +56,12 @@ class Judge:
         return self._usages.get(session_id, Usage())
 
     async def explain(self, session: Session) -> tuple[Explanation, int]:
-        """The verdict on one session, from a look made now, and the time of that."""
+        """The verdict on one session, from a look made now, and the time of that.
+
+        Waits for its warden to come. Raises Failed, which says why there is none.
+        """
+        if session.leader is not None:
+            await self._manager.warden_of(session.uid)
         judged = await self.evaluate([session], closely=True)
         if not judged:
             raise NoSuchSession(f"Session '{session.id}' could not be looked at.")
