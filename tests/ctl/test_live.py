@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import select
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator
@@ -107,6 +108,23 @@ def test_a_hold_ends_as_its_command_does(
     musterd: Installation, enrol: Enrol, script: str, status: int
 ) -> None:
     assert musterd.ctl("hold", enrol(), "--", "sh", "-c", script).status == status
+
+
+async def test_a_hold_that_is_ended_just_after_its_command_says_how_that_ended(
+    musterd: Installation, enrol: Enrol
+) -> None:
+    async with running(musterd, "hold", enrol(), "--", "sh", "-c", "echo $$; kill -STOP $$") as process:
+        assert process.stdout is not None
+        pid = int(await process.stdout.readline())
+        process.send_signal(signal.SIGSTOP)
+        command = os.pidfd_open(pid)
+        signal.pidfd_send_signal(command, signal.SIGKILL)
+        await asyncio.to_thread(select.select, [command], [], [])
+        os.close(command)
+        process.send_signal(signal.SIGTERM)  # both are news at the same moment
+        process.send_signal(signal.SIGCONT)
+        _, stderr = await process.communicate()
+        assert (process.returncode, stderr) == (128 + signal.SIGKILL, b"")
 
 
 def test_a_hold_of_no_program_fails(musterd: Installation, enrol: Enrol) -> None:

@@ -11,8 +11,8 @@ import sys
 from argparse import Namespace
 
 from . import sessions
+from .child import started
 from .client import MANAGER, Client
-from .failure import CtlError
 from .text import printable
 
 
@@ -40,12 +40,9 @@ async def _wait(session_id: str) -> int:
 
 async def _run_command(command: list[str]) -> int:
     """The command's exit status, or 128 and the number of the signal that ended it, as shells have it."""
-    try:
-        process = await asyncio.create_subprocess_exec(*command)
-    except OSError as exc:
-        raise CtlError(f"Cannot run '{command[0]}': {exc.strerror}.") from exc
-    loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal sends it to the command, too
-    loop.add_signal_handler(signal.SIGTERM, process.terminate)
-    status = await process.wait()
+    async with started(command, name=f"'{command[0]}'") as process:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal sends it to the command, too
+        loop.add_signal_handler(signal.SIGTERM, process.terminate)
+        status = await process.wait()
     return status if status >= 0 else 128 - status

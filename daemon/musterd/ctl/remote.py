@@ -4,17 +4,16 @@ The library connects to sockets only, so ssh gets one end of a socket that nobod
 """
 
 import asyncio
-import os
 import re
 import socket
-import subprocess
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+from .child import started
 from .client import Where
-from .failure import CtlError, Misused
+from .failure import Misused
 
 END_TIMEOUT = 2.0  # seconds for ssh to notice that we are done
 
@@ -49,34 +48,11 @@ async def bridge(where: Where) -> AsyncIterator[str]:
 
 
 async def _relay(listener: socket.socket, command: list[str]) -> None:
-    """Not by asyncio's own subprocesses: they complain on stderr of one that ended before its signal."""
-    loop = asyncio.get_running_loop()
-    near, _ = await loop.sock_accept(listener)
+    near, _ = await asyncio.get_running_loop().sock_accept(listener)
     with near:
-        ssh = _start(command, near.fileno())
-    pidfd = os.pidfd_open(ssh.pid)
-    has_ended = asyncio.Event()
-    loop.add_reader(pidfd, has_ended.set)
-    try:
-        await has_ended.wait()
-    finally:
-        await _end(ssh, has_ended)
-        loop.remove_reader(pidfd)
-        os.close(pidfd)
-
-
-def _start(command: list[str], near: int) -> subprocess.Popen[bytes]:
-    try:
-        return subprocess.Popen(command, stdin=near, stdout=near)
-    except OSError as exc:
-        raise CtlError(f"Cannot run ssh: {exc.strerror}.") from exc
-
-
-async def _end(ssh: subprocess.Popen[bytes], has_ended: asyncio.Event) -> None:
-    ssh.terminate()  # nothing, if it has ended already
-    try:
-        async with asyncio.timeout(END_TIMEOUT):
-            await has_ended.wait()
-    except TimeoutError:
-        ssh.kill()
-    ssh.wait()
+        async with started(command, near.fileno(), name="ssh") as ssh:
+            near.close()  # ssh alone has it: when it ends, so does the connection
+            try:
+                await ssh.has_ended.wait()
+            finally:
+                await ssh.end(END_TIMEOUT)
