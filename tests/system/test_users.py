@@ -11,6 +11,8 @@ from helpers.programs import until
 
 USER = "anna"
 
+IN_A_TERMINAL = ("systemd-run", "--user", "--quiet", "--collect", "--property=Type=exec")
+
 # A process below it, and one that has left its tree and its environment: only the scope tells whose that is.
 AGENT = """#!/bin/sh
 env -i setsid --fork sleep 1000
@@ -24,15 +26,14 @@ def user(installed: Machine) -> str:
     installed.add_user(USER)
     installed.write("/usr/local/bin/some-agent", AGENT)
     installed.run("chmod", "755", "/usr/local/bin/some-agent")
+    installed.run("cp", "/usr/bin/sleep", "/usr/local/bin/codex")  # recognised by its name
     return USER
 
 
 @pytest.fixture
 def session(musterd: Machine, user: str) -> Iterator[dict[str, Any]]:
     """One that `musterctl run` started, as it is on the roll."""
-    terminal = ["systemd-run", "--user", "--quiet", "--collect", "--unit=terminal"]
-    command = [*terminal, "--", "musterctl", "run", "--", "/usr/local/bin/some-agent"]
-    musterd.run(*command, user=user)
+    musterd.run(*IN_A_TERMINAL, "--", "musterctl", "run", "--", "some-agent", user=user)
     yield until(lambda: next(iter(sessions(musterd)), None), "a session on the roll", 60.0)
     musterd.run("systemctl", "--user", "stop", "musterd-*.scope", user=USER)
     until(lambda: not sessions(musterd), "an empty roll", 60.0)
@@ -79,6 +80,22 @@ def test_its_warden_is_its_users_and_can_do_less(musterd: Machine, session: dict
     until(lambda: ctl(musterd, "explain", session["Id"]), "a look at it", 60.0)
     assert sleepers(musterd) == ["sleep 1000", "sleep 1001"]
     assert [row["Id"] for row in sessions(musterd)] == [session["Id"]]
+
+
+def test_resume_gives_it_a_scope_again_and_nothing_of_its_warden(musterd: Machine, user: str) -> None:
+    musterd.run(*IN_A_TERMINAL, "--", "musterctl", "run", "--", "codex", "1002", user=user)
+    session = until(lambda: next(iter(sessions(musterd)), None), "a session on the roll", 60.0)
+    known = ["pid", "u", session["Leader"], "resume-command", "as", 2, "codex", "1003"]
+    musterd.call("RegisterSession", "a{sv}", 2, *known, user=user)
+    ctl(musterd, "terminate", session["Id"])
+    ctl(musterd, "resume", session["Id"])
+    (resumed,) = sessions(musterd)
+    assert (resumed["Id"], resumed["State"]) == (session["Id"], "starting")
+    assert [resumed["Scope"]] == scopes(musterd) != [session["Scope"]]
+    group = musterd.shell(f"grep ^0:: /proc/{resumed['Leader']}/cgroup")
+    assert f"/user@{session['UID']}.service/" in group
+    assert "NoNewPrivs:\t0\n" in musterd.shell(f"cat /proc/{resumed['Leader']}/status")
+    ctl(musterd, "terminate", session["Id"])
 
 
 @pytest.mark.parametrize("unit", ["dbus.service", "musterd-warden@.service", "musterd.service"])
