@@ -113,7 +113,7 @@ async def test_flood_of_events_ends_the_line_and_holds_up_nobody(directory: Path
     async with pair(directory) as (stage, by_hand, _, _):
         with stage.process(BOB) as pid:
             session = await bobs(stage, by_hand, pid)
-            for _ in range(WINDOW + 200):
+            for _ in range(10 * WINDOW):  # more than it is given leave for meanwhile
                 by_hand.say(event={"@": "Gone", "session": session})
             await stage.sessions(ALICE)
             await by_hand.dropped()

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def serve(options: Options) -> int:
-    """Until it is told to stop, or not needed -> the exit status; 1 if there is no musterd."""
+    """Until it is told to stop, or not needed -> the exit status; 1 if there is no bus."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -95,11 +95,15 @@ async def serve(options: Options) -> int:
             for part in parts:
                 part.cancel()
             await asyncio.wait(parts)
-    except* (BusError, LineEnded) as group:
+    except* BusError as group:
         failures += group.exceptions
     for failure in failures:
         logger.error("%s", failure)
     return 1 if failures else 0
+
+
+class Unwelcome(LineEnded):
+    """musterd ended the line before it said a word."""
 
 
 class WardenService:
@@ -117,18 +121,20 @@ class WardenService:
         self._answers: Answers | None = None
 
     async def run(self) -> None:
-        """Raises LineEnded when nobody has answered for too long."""
+        """Until there is nothing to do here any more."""
         last_served, attempt = self._loop.time(), 0
         while not self._stop.is_set():
             try:
                 await self._serve(await self._attach())
-            except (BusError, LineEnded, TimeoutError) as exc:
+            except Unwelcome as exc:
+                self._leave(f"musterd, perhaps of another version, does not want this warden: {exc}")
+            except (BusError, LineEnded) as exc:
                 if self._answers:
                     last_served, attempt = self._loop.time(), 0
                     self._answers = None
                 logger.info("musterd is away: %s", exc)
                 if self._loop.time() - last_served > PATIENCE:
-                    raise LineEnded(f"musterd is away: {exc}") from exc
+                    self._leave("musterd is away, and will start a warden when it needs one")
                 await asyncio.sleep(BACKOFF[min(attempt, len(BACKOFF) - 1)])
                 attempt += 1
 
@@ -147,9 +153,7 @@ class WardenService:
         line = await Line.open(sock, ORDER)
         try:
             line.send(hello=__version__)
-            async with asyncio.timeout(WELCOME_TIMEOUT):
-                message, _ = await line.receive()
-            boot, interval = _welcome(message)
+            boot, interval = await self._welcomed(line)
             adopt_boot_id(boot)
             await self._look_after(line, interval)
         except ValueError as exc:
@@ -157,6 +161,15 @@ class WardenService:
         finally:
             line.drop()
             await line.ended()
+
+    async def _welcomed(self, line: Line) -> tuple[str, float | None]:
+        """What this boot is called, and the seconds between two sweeps, None for none."""
+        try:
+            async with asyncio.timeout(WELCOME_TIMEOUT):
+                message, _ = await line.receive()
+            return _welcome(message)
+        except (LineEnded, ValueError, TimeoutError) as exc:
+            raise Unwelcome(str(exc) or "it says nothing") from exc
 
     async def _look_after(self, line: Line, interval: float | None) -> None:
         home = os.environ.get("HOME") or str(Path.home())
@@ -177,9 +190,13 @@ class WardenService:
             self._tell_status()
             answers = self._answers
             if answers and answers.is_idle and self._loop.time() - answers.last_call > self._idle:
-                logger.info("There is nothing left to look after")
                 answers.say_goodbye()
-                self._stop.set()
+                self._leave("there is nothing left to look after")
+
+    def _leave(self, why: str) -> None:
+        """No failure: systemd need not start another one."""
+        logger.info("Leaving: %s", why)
+        self._stop.set()
 
     def _tell_status(self) -> None:
         if self._answers:
@@ -187,7 +204,6 @@ class WardenService:
 
 
 def _welcome(message: Mapping[str, object]) -> tuple[str, float | None]:
-    """What this boot is called, and the seconds between two sweeps, None for none."""
     match message.get("welcome"):
         case {"boot": str(boot), "interval": float() | int() | None as interval}:
             return boot, interval

@@ -1,0 +1,90 @@
+"""musterd-warden: when it calls, and when it leaves."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from helpers.daemon import DAEMON
+from helpers.private_bus import PrivateBus
+from musterd.bus.connection import BusConnection
+from musterd.bus.errors import BusGone
+from musterd.host.notify import Notifier
+from musterd.warden import service as module
+from musterd.warden.service import Options, WardenService, parse_arguments
+
+
+class Called(WardenService):
+    """`hand_out` is what musterd does when it is called."""
+
+    hand_out: Callable[[], socket.socket]
+
+    async def _attach(self) -> socket.socket:
+        return self.hand_out()
+
+
+@asynccontextmanager
+async def called(address: str, hand_out: Callable[[], socket.socket]) -> AsyncIterator[asyncio.Event]:
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as tasks, BusConnection.open(address, tasks) as bus:
+        service = Called(bus, Options(address, 600, "info"), Notifier(), stop)
+        service.hand_out = hand_out
+        running = tasks.create_task(service.run())
+        yield stop
+        running.cancel()
+
+
+async def test_musterd_that_stays_away_is_not_waited_for_for_ever(
+    private_bus: PrivateBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.1)
+    calls = []
+
+    def nobody() -> socket.socket:
+        calls.append(1)
+        raise BusGone("there is none")
+
+    async with called(private_bus.address, nobody) as stop:
+        await stop.wait()
+    assert len(calls) > 1
+
+
+@pytest.mark.parametrize("words", [b"", b"{}\n", b'{"welcome": 1}\n', b"nonsense\n"])
+async def test_musterd_of_another_version_gets_room_for_another_warden(
+    private_bus: PrivateBus, words: bytes
+) -> None:
+    others = []
+
+    def closed() -> socket.socket:
+        ours, theirs = socket.socketpair()
+        theirs.sendall(words)
+        theirs.shutdown(socket.SHUT_WR)
+        others.append(theirs)
+        return ours
+
+    async with called(private_bus.address, closed) as stop:
+        await stop.wait()
+    for other in others:
+        other.close()
+    assert len(others) == 1
+
+
+def test_command_line_names_the_bus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MUSTERD_BUS", raising=False)
+    assert parse_arguments([]) == Options("system", 600.0, "info")
+    assert parse_arguments(["--bus", "unix:path=/x", "--idle", "5"]) == Options("unix:path=/x", 5.0, "info")
+
+
+def test_without_a_bus_it_fails() -> None:
+    command = [sys.executable, "-m", "musterd.warden.service", "--bus", "unix:path=/nonexistent"]
+    env = {"PYTHONPATH": str(DAEMON), "HOME": "/nonexistent"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert (
+        done.stderr
+        == "cannot connect to bus 'unix:path=/nonexistent': [Errno 2] No such file or directory\n"
+    )
