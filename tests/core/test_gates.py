@@ -34,6 +34,13 @@ def beside(turn: Turn) -> Session:
     return session(others=(Conversation("ses_other", turn),))
 
 
+def left(ago: int) -> Session:
+    """For another conversation, while a subagent of that one worked."""
+    return beside(
+        Turn(started=NOW - ago, heard=NOW - ago, ended=NOW - ago + 1, subagents=(Subagent("a1", NOW - ago),))
+    )
+
+
 def inhibitor(what: str = "reap", mode: InhibitMode = InhibitMode.BLOCK, **changes: Any) -> Inhibitor:
     held = Inhibitor(1, frozenset({What(what)}), "vim", "editing", mode, 1000, 1, "")
     return replace(held, **changes)
@@ -109,6 +116,14 @@ TABLE: list[tuple[str, str, Case, Outcome]] = [
         "another had a subagent, silent for a day",
         case(session=beside(delegated(NOW - 25 * HOUR, True).turn)),
         Outcome.PASS,
+    ),
+    ("turn", "another was left with a subagent a day ago", case(session=left(25 * HOUR)), Outcome.PASS),
+    ("turn", "another was left with a subagent today", case(session=left(23 * HOUR)), Outcome.KEEP),
+    (
+        "turn",
+        "another was left with a subagent, and no turn since",
+        case(session=replace(left(25 * HOUR), turn=replace(session().turn, started=NOW - 26 * HOUR))),
+        Outcome.KEEP,
     ),
     ("quiet", "another spoke", case(session=beside(Turn(heard=NOW - 9 * MINUTE))), Outcome.KEEP),
     ("native", "has none", case(), Outcome.PASS),

@@ -100,6 +100,37 @@ def event(kind: EventKind, at: int, **more: Any) -> AgentEvent:
             State.BUSY,
         ),
         (
+            "work of a turn that has settled is told late",
+            [
+                *(event(kind, 1, turn_id="1") for kind in (K.TURN_START, K.SETTLED)),
+                *(event(kind, 30, turn_id="1") for kind in (K.TURN_START, K.WORK)),
+            ],
+            State.IDLE,
+        ),
+        (
+            "work of the next turn",
+            [event(K.TURN_START, 1, turn_id="1"), event(K.SETTLED, 2, turn_id="1"), event(K.WORK, 30)],
+            State.BUSY,
+        ),
+        (
+            "work of the next turn, of which all else got lost",
+            [
+                event(K.TURN_START, 1, turn_id="1"),
+                event(K.SETTLED, 2, turn_id="1"),
+                event(K.WORK, 30, turn_id="2"),
+            ],
+            State.BUSY,
+        ),
+        (
+            "the end of an earlier turn is told again",
+            [
+                *(event(kind, 3, turn_id="2") for kind in (K.TURN_START, K.SETTLED)),
+                event(K.SETTLED, 2, turn_id="1"),
+                event(K.WORK, 30, turn_id="1"),
+            ],
+            State.BUSY,
+        ),
+        (
             "the clock was set back between two turns",
             [
                 event(K.TURN_START, NOW - MINUTE, turn_id=LATER),

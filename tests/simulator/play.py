@@ -376,7 +376,6 @@ class Life:
         self._type()
         self._paint()
         self._turn_flaws.add("no turn has ended yet")
-        self._flaws.discard("the end of a subagent was lost")
         if nature.kind is not Kind.CODEX:
             self.voice.write()
         self.voice.show(NativeState.IDLE)

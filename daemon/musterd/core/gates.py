@@ -5,6 +5,7 @@ session; a session that only `WORLD_GATES` hold is eligible.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from musterd.core.case import Case, Finding, Mode, Outcome, World
@@ -134,7 +135,7 @@ def turn(case: Case) -> Finding:
     if said.is_working or not said.is_settled:
         return _keep("work began after the last end of a turn", said.started)
     for other in case.session.others:
-        if doing := _unrest(other.turn, case.now):
+        if doing := _unrest(other.turn, said, case.now):
             return _keep(
                 f"another conversation of its process, '{other.id[:64]}', {doing}", other.turn.heard
             )
@@ -143,8 +144,12 @@ def turn(case: Case) -> Finding:
     return _pass("it said that its turn ended", said.settled)
 
 
-def _unrest(turn: Turn, now: int) -> str:
+def _unrest(turn: Turn, current: Turn, now: int) -> str:
     """What keeps another conversation from being at rest; "" if nothing does."""
+    # It has no later turns any more: those of the conversation that came in its place count instead.
+    last = max((s.heard for s in turn.subagents), default=0)
+    if max(last, turn.last_word) < current.started < current.settled:
+        turn = replace(turn, subagents=tuple(replace(s, is_overdue=True) for s in turn.subagents))
     doing = {
         "waits for an answer": turn.waiting,
         "is at work": turn.is_working,

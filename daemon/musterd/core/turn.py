@@ -32,6 +32,7 @@ class Turn:
     first: int = 0  # the earliest start of work that was seen
     heard: int = 0  # the latest word of any kind
     turn_id: str = ""  # of the turn that started last, where the agent numbers them
+    settled_id: str = ""  # of the turn that settled last
     subagents: tuple[Subagent, ...] = ()  # that have not said that they ended
     pending: tuple[str, ...] = ()  # background work the agent named when it last stopped
 
@@ -90,6 +91,8 @@ def _made(turn_id: str) -> int:
 
 
 def _work(turn: Turn, event: AgentEvent) -> Turn:
+    if event.turn_id and event.turn_id == turn.settled_id:
+        return turn  # a hook that is late is told with the time at which it came
     answered = 0 if event.at > turn.waiting else turn.waiting
     first = min(turn.first or event.at, event.at)
     return replace(turn, started=max(turn.started, event.at), first=first, waiting=answered)
@@ -107,7 +110,9 @@ def _settled(turn: Turn, event: AgentEvent) -> Turn:
     if _is_of_an_earlier_turn(turn, event):
         return turn
     ended = _recovered(_turn_end(_with_overdue(turn, event), event), event)
-    return replace(ended, settled=max(turn.settled, event.at))
+    is_latest = event.turn_id and event.at >= turn.settled
+    settled_id = event.turn_id if is_latest else turn.settled_id
+    return replace(ended, settled=max(turn.settled, event.at), settled_id=settled_id)
 
 
 def _with_overdue(turn: Turn, event: AgentEvent) -> Turn:
