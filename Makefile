@@ -42,7 +42,7 @@ demo: $(stamp)
 	@$(python) $(here)tests/demo/play.py
 
 test: $(stamp)
-	@$(here)packaging/prerequisites dbus-daemon dbus-broker busctl tmux git strace dunst node Xvfb zsh fish groff
+	@$(here)packaging/prerequisites dbus-daemon dbus-broker busctl tmux git strace dunst node Xvfb zsh fish man mandoc
 	@[ "$$(id -u)" -ne 0 ] || $(here)packaging/prerequisites $(machine)
 	@cd $(here) && $(python) -m pytest $(ARGS)
 

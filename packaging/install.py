@@ -11,6 +11,10 @@ import sys
 import tomllib
 from pathlib import Path
 
+sys.dont_write_bytecode = True  # not into the checkout, where root may run this
+
+from manpages import pages  # noqa: E402 - not before that
+
 ROOT = Path(__file__).resolve().parents[1]
 
 # What is below the checkout, and where it goes below the prefix.
@@ -26,7 +30,6 @@ FILES = (
     ("packaging/completions/_musterctl", "share/zsh/vendor-completions"),
     ("packaging/completions/*.fish", "share/fish/vendor_completions.d"),
     ("packaging/musterd-notify.desktop", "share/applications"),
-    *((f"packaging/man/*.{section}", f"share/man/man{section}") for section in (1, 5, 8)),
 )
 RENAMED = (
     ("units/musterd.sysusers", "lib/sysusers.d/musterd.conf"),
@@ -60,6 +63,8 @@ def main(destdir: str, prefix: str, library: str) -> None:
             install_file(file, root / directory / file.name, prefix)
     for name, target in RENAMED:
         install_file(ROOT / name, root / target, prefix)
+    for name, page in pages():
+        install_text(page, root / f"share/man/man{name[-1]}/{name}", prefix)
     install_file(ROOT / "units/musterd.toml", Path(f"{destdir}/etc/musterd/musterd.toml"), prefix)
 
 
@@ -91,9 +96,13 @@ def install_programs(root: Path, prefix: str) -> None:
 
 
 def install_file(source: Path, target: Path, prefix: str) -> None:
+    install_text(source.read_text(), target, prefix)
+
+
+def install_text(text: str, target: Path, prefix: str) -> None:
     """Units and the like name programs below /usr."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(re.sub(r"/usr/(bin|lib/musterd)\b", rf"{prefix}/\1", source.read_text()))
+    target.write_text(re.sub(r"/usr/(bin|lib/musterd)\b", rf"{prefix}/\1", text))
     target.chmod(0o644)
 
 

@@ -62,18 +62,6 @@ def test_a_system_unit_is_closed(prefix: Path, unit: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("unit", sorted((ROOT / "units").glob("**/*.service")), ids=lambda unit: unit.name)
-def test_each_manual_page_that_a_unit_names_is_there(unit: Path) -> None:
-    pages = [
-        page
-        for line in unit.read_text().splitlines()
-        if line.startswith("Documentation=")
-        for page in line.removeprefix("Documentation=").split()
-    ]
-    there = {f"man:{p.stem}({p.suffix[1:]})" for p in (ROOT / "packaging/man").iterdir()}
-    assert set(pages) <= there
-
-
 def test_the_bus_starts_the_unit_by_its_alias() -> None:
     alias = "dbus-org.musterd.Muster1.service"
     assert f"Alias={alias}\n" in (ROOT / "units/musterd.service").read_text()

@@ -125,11 +125,15 @@ class PressureConfig:
     elevated_some: float = _option(
         10.0, percent, "Tier elevated from this 'some avg10' on, per cent of time."
     )
-    elevated_available: float = _option(10.0, percent, "... or with no more than this per cent available.")
+    elevated_available: float = _option(
+        10.0, percent, "Tier elevated also with no more memory available than this, per cent of all."
+    )
     critical_full: float = _option(
         10.0, percent, "Tier critical from this 'full avg10' on, per cent of time."
     )
-    critical_available: float = _option(5.0, percent, "... or with no more than this per cent available.")
+    critical_available: float = _option(
+        5.0, percent, "Tier critical also with no more memory available than this, per cent of all."
+    )
     dwell: float = _option(30.0, span, "How long pressure must stay lower before the tier falls.")
 
 
@@ -148,10 +152,14 @@ class ReaperConfig:
     post_action_delay: float = _option(15.0, span, "Pause after each reap: averages of pressure lag behind.")
     budget_per_hour: int = _option(6, count, "Reaps in one hour at the most.")
     leftovers: str = _option(
-        "report", one_of("report", "end"), "What to do with processes of dead sessions."
+        "report",
+        one_of("report", "end"),
+        "What to do with processes of dead sessions while memory is short: 'report' or 'end' them.",
     )
     worktree_policy: str = _option(
-        "note", one_of("note", "keep"), "Whether uncommitted work keeps a session."
+        "note",
+        one_of("note", "keep"),
+        "What uncommitted work does: 'note' writes it down before an end, 'keep' keeps its session.",
     )
     protect: tuple[str, ...] = _option(
         (), globs, "Sessions never reaped: 'title:', 'cwd:' or 'agent:' + glob."

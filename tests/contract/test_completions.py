@@ -1,4 +1,4 @@
-"""What the parser takes, the manual page and the completions tell."""
+"""What the parser takes, the completions know."""
 
 import argparse
 import re
@@ -10,10 +10,8 @@ from pathlib import Path
 import pytest
 
 from musterd.ctl.parser import build
-from musterd.notifier.main import parse_arguments
 
 PACKAGING = Path(__file__).parents[2] / "packaging"
-PAGE = PACKAGING / "man" / "musterctl.1"
 COMPLETIONS = ["musterctl.bash", "_musterctl", "musterctl.fish"]
 
 
@@ -31,35 +29,11 @@ def _words(parser: argparse.ArgumentParser) -> Iterator[str]:
         yield from (option for option in action.option_strings if option.startswith("--"))
 
 
-def test_the_manual_page_has_every_verb_and_option() -> None:
-    page = PAGE.read_text().replace("\\-", "-")
-    assert [
-        word for word in sorted(set(words())) if not re.search(rf"(?<![\w-]){word}(?![\w-])", page)
-    ] == []
-
-
 @pytest.mark.parametrize("name", COMPLETIONS)
 def test_completions_have_every_verb_and_option(name: str) -> None:
     script = (PACKAGING / "completions" / name).read_text()
     wanted = {word.removeprefix("--") for word in words()}
     assert [word for word in sorted(wanted) if not re.search(rf"(?<![\w]){word}(?![\w-])", script)] == []
-
-
-def test_the_manual_page_of_the_desktop_helper_has_every_option(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        parse_arguments(["--help"])
-    page = (PAGE.parent / "musterd-notify.1").read_text().replace("\\-", "-")
-    options = set(re.findall(r"--[\w-]+", capsys.readouterr().out))
-    assert len(options) > 5
-    assert [option for option in sorted(options) if not re.search(rf"{option}(?![\w-])", page)] == []
-
-
-@pytest.mark.parametrize("page", sorted(PAGE.parent.iterdir()), ids=lambda page: page.name)
-def test_manual_pages_format_without_complaint(page: Path) -> None:
-    done = subprocess.run(
-        ["man", "--warnings", "--encoding=UTF-8", "--local-file", str(page)], capture_output=True, check=True
-    )
-    assert done.stderr == b""
 
 
 def test_the_bash_completion_completes() -> None:
