@@ -1,11 +1,13 @@
 """A throw-away machine: the real systemd as PID 1, on a copy of this machine that forgets all when off.
 
 A container (systemd-nspawn) on an overlay: what is written stays in a tmpfs. Its mounts are in a namespace
-of their own, and the kernel ends it when the process that started it ends, however that happens.
+of their own, its processes in a cgroup of their own, so several may run at once; and the kernel ends it when
+the process that started it ends, however that happens.
 """
 
 import json
 import os
+import secrets
 import select
 import shlex
 import shutil
@@ -18,6 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from .programs import until
+
 BOOT_TIMEOUT = 60.0  # seconds, on a busy machine; it takes two
 STOP_TIMEOUT = 30.0
 RUN_TIMEOUT = 120.0
@@ -27,7 +31,9 @@ ROOT = "/org/musterd/Muster1"
 
 # What boots is what a distribution ships, not what was enabled on the machine whose copy this is; the bus is
 # Debian's default.
-PREPARE = """
+PREPARE = """set -e
+mkdir {group}
+echo $$ >{group}/cgroup.procs
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs {work}
 mkdir {work}/upper {work}/changes {work}/root
@@ -45,8 +51,8 @@ ln -sf /dev/null etc/systemd/system/systemd-networkd-wait-online.service
 status=133 # a reboot
 while [ $status -eq 133 ]; do
     status=0
-    setpriv --pdeathsig SIGKILL systemd-nspawn --quiet --register=no --keep-unit --directory=. --boot \\
-        --private-network --link-journal=no --console=pipe --notify-ready=yes || status=$?
+    systemd-nspawn --quiet --register=no --keep-unit --directory=. --boot --private-network \\
+        --link-journal=no --console=pipe --notify-ready=yes || status=$?
 done
 exit $status
 """
@@ -66,7 +72,9 @@ def why_not() -> str:
     missing = [
         name for name in ("systemd-nspawn", "nsenter", "setpriv", "unshare") if not shutil.which(name)
     ]
-    return f"no {', no '.join(missing)}" if missing else ""
+    if missing:
+        return f"no {', no '.join(missing)}"
+    return "" if hierarchies() else "no control groups are mounted"
 
 
 class Machine:
@@ -76,6 +84,7 @@ class Machine:
         self._work = directory / "machine"
         self._log = directory / "console"
         self._notify = directory / "notify"
+        self.group = f"musterd-{os.getpid()}-{secrets.token_hex(4)}"
         self._socket: socket.socket | None = None
         self._shell: subprocess.Popen[bytes] | None = None
 
@@ -83,8 +92,11 @@ class Machine:
         self._work.mkdir()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(self._notify))
-        script = "set -e" + PREPARE.format(work=shlex.quote(str(self._work)))
-        command = ["setpriv", "--pdeathsig", "SIGKILL", "unshare", "--mount", "sh", "-c", script]
+        group = shlex.quote(str(hierarchies()[0] / self.group))
+        script = PREPARE.format(work=shlex.quote(str(self._work)), group=group)
+        # nspawn that is killed leaves its machine running: the end of a pid namespace ends it.
+        around = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
+        command = ["setpriv", "--pdeathsig", "SIGKILL", *around, "sh", "-c", script]
         with self._log.open("wb") as log:
             self._shell = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -111,7 +123,8 @@ class Machine:
     def leader(self) -> int:
         """Its PID 1, as seen from here; another one after a reboot."""
         assert self._shell
-        nspawn = _child(self._shell.pid)
+        shell = _child(self._shell.pid)
+        nspawn = _child(shell) if shell else 0
         leader = _child(nspawn) if nspawn else 0
         assert leader, f"it is off:\n{self.console}"
         return leader
@@ -137,6 +150,8 @@ class Machine:
         finally:
             if self._socket:
                 self._socket.close()
+            for hierarchy in hierarchies():
+                _remove_group(hierarchy / self.group)
         assert str(self._work) not in Path("/proc/self/mountinfo").read_text()
 
     def _power_off(self, shell: "subprocess.Popen[bytes]") -> None:
@@ -248,6 +263,30 @@ class Machine:
         done = self.busctl("get-property", NAME, path, f"{NAME}.{interface or 'Manager'}", name, user=user)
         assert done.status == 0, done.stderr
         return json.loads(done.stdout)["data"]
+
+
+def hierarchies() -> list[Path]:
+    """The cgroup that we are in, in each hierarchy that a systemd uses; the unified one first."""
+    groups = [line.split(":", 2) for line in Path("/proc/self/cgroup").read_text().splitlines()]
+    own = {name: path[1:] for _, name, path in groups}
+    mounted = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        place, (kind, _, options) = line.split(" ")[4], line.partition(" - ")[2].split(" ")
+        if kind == "cgroup2":
+            mounted[""] = place
+        elif kind == "cgroup" and "name=systemd" in options.split(","):
+            mounted["name=systemd"] = place
+    return [Path(mounted[name], own[name]) for name in sorted(mounted.keys() & own.keys())]
+
+
+def _remove_group(group: Path) -> None:
+    """With all processes that may be left in it."""
+    if (kill := group / "cgroup.kill").exists():
+        kill.write_text("1")
+        events = group / "cgroup.events"
+        until(lambda: "populated 0" in events.read_text(), "an end of all its processes", STOP_TIMEOUT)
+    for below, _, _ in os.walk(group, topdown=False):
+        os.rmdir(below)
 
 
 def _child(pid: int) -> int:

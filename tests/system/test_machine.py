@@ -1,0 +1,46 @@
+"""The throw-away machine itself: alone however many there are, and gone when it is done with."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers.machine import Machine, hierarchies
+
+TESTS = Path(__file__).parents[1]
+
+BOOTED = """
+import sys
+from pathlib import Path
+from helpers.machine import Machine
+machine = Machine(Path(sys.argv[1]))
+machine.start()
+print(machine.leader, machine.group, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_another_one_beside_it_is_none_of_its_business(machine: Machine, tmp_path: Path) -> None:
+    with Machine(tmp_path) as other:
+        other.add_user("other")
+        assert machine.run("systemctl", "is-system-running").stdout == "running\n"
+    assert machine.run("systemctl", "is-system-running").stdout == "running\n"
+    assert [group for at in hierarchies() if (group := at / other.group).exists()] == []
+
+
+def test_it_ends_with_who_started_it(machine: Machine, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", BOOTED, str(tmp_path)]
+    pipe, environ = subprocess.PIPE, {**os.environ, "PYTHONPATH": str(TESTS)}
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=environ) as starter:
+        assert starter.stdout
+        leader, group = starter.stdout.readline().split()
+        pidfd = os.pidfd_open(int(leader))
+        starter.send_signal(signal.SIGKILL)
+    ended, _, _ = select.select([pidfd], [], [], 30)
+    os.close(pidfd)
+    for at in hierarchies():
+        for below, _, _ in os.walk(at / group, topdown=False):
+            os.rmdir(below)
+    assert ended
