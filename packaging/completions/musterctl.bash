@@ -7,7 +7,7 @@ _musterctl() {
     local common="--system --user --bus --host --json --no-legend --no-pager --help"
     local agents="claude-code codex gemini pi opencode aider other"
     local hooked="claude-code codex gemini pi opencode"
-    local word verb="" scope=() i options=""
+    local word verb="" part="" scope=() i options="" words=""
 
     COMPREPLY=()
     for ((i = 1; i < COMP_CWORD; i++)); do
@@ -17,7 +17,10 @@ _musterctl() {
             --bus|--host|-H) scope+=("$word" "${COMP_WORDS[++i]}") ;;
             --system|--user) scope+=("$word") ;;
             -*) ;;
-            *) [[ -n $verb ]] || verb=$word ;;
+            *)
+                if [[ -z $verb ]]; then verb=$word
+                elif [[ -z $part && $verb =~ ^(reaper|gate|claim|hooks)$ ]]; then part=$word
+                fi ;;
         esac
     done
 
@@ -34,53 +37,43 @@ _musterctl() {
     esac
 
     if [[ $cur == -* ]]; then
-        case $verb in
-            list) options="--all --quiet" ;;
-            top) options="--interval" ;;
-            events) options="--follow --lines" ;;
-            register) options="--agent --pid --cwd --agent-session-id --transcript --terminal --title --on-host --label" ;;
-            hold) options="--what --mode --why --all" ;;
-            terminate) options="--why" ;;
-            resume) options="--all" ;;
-            run) options="--label" ;;
-            reaper|gate) options="--why --lines" ;;
-            claim) options="--task --budget --deadline --session --item --tick" ;;
-            "") options="--version" ;;
+        case "$verb $part" in
+            " ") options="--version" ;;
+            "list ") options="--all --quiet" ;;
+            "top ") options="--interval" ;;
+            "events ") options="--follow --lines" ;;
+            "register ") options="--agent --pid --cwd --agent-session-id --transcript --terminal --title --on-host --label" ;;
+            "hold ") options="--what --mode --why --all" ;;
+            "terminate ") options="--why" ;;
+            "resume ") options="--all" ;;
+            "run ") options="--label" ;;
+            "reaper mode"|"gate mode"|"gate kill-switch") options="--why" ;;
+            "reaper history"|"gate history") options="--lines" ;;
+            "claim start") options="--task --budget --deadline --item --session" ;;
+            "claim update") options="--task --item --tick" ;;
         esac
         COMPREPLY=($(compgen -W "$options $common" -- "$cur"))
         return
     fi
 
-    case $verb in
-        "") COMPREPLY=($(compgen -W "$verbs" -- "$cur")) ;;
-        status|events|resume)
-            COMPREPLY=($(compgen -W "$(musterctl "${scope[@]}" list --quiet --all 2>/dev/null)" -- "$cur")) ;;
-        explain|release|heartbeat|hold|protect|unprotect|terminate)
-            COMPREPLY=($(compgen -W "$(musterctl "${scope[@]}" list --quiet 2>/dev/null)" -- "$cur")) ;;
-        reaper)
-            case $prev in
-                reaper) COMPREPLY=($(compgen -W "mode history" -- "$cur")) ;;
-                mode) COMPREPLY=($(compgen -W "off dry-run on" -- "$cur")) ;;
-            esac ;;
-        gate)
-            case $prev in
-                gate) COMPREPLY=($(compgen -W "mode kill-switch history" -- "$cur")) ;;
-                mode) COMPREPLY=($(compgen -W "off shadow enforce" -- "$cur")) ;;
-                kill-switch) COMPREPLY=($(compgen -W "on off" -- "$cur")) ;;
-            esac ;;
-        claim)
-            case $prev in
-                claim) COMPREPLY=($(compgen -W "start update done abandon list" -- "$cur")) ;;
-                list) COMPREPLY=($(compgen -W "$(musterctl "${scope[@]}" list --quiet --all 2>/dev/null)" -- "$cur")) ;;
-                *) COMPREPLY=($(compgen -W "$(musterctl "${scope[@]}" claim list --no-legend 2>/dev/null | cut -d' ' -f1)" -- "$cur")) ;;
-            esac ;;
-        hooks)
-            case $prev in
-                hooks) COMPREPLY=($(compgen -W "install uninstall status" -- "$cur")) ;;
-                *) COMPREPLY=($(compgen -W "$hooked" -- "$cur")) ;;
-            esac ;;
-        hook) [[ $prev != hook ]] || COMPREPLY=($(compgen -W "$agents" -- "$cur")) ;;
+    case "$verb $part" in
+        " ") words=$verbs ;;
+        "status "|"events "|"resume "|"claim list") words=$(musterctl "${scope[@]}" list --quiet --all 2>/dev/null) ;;
+        "explain "|"release "|"heartbeat "|"hold "|"protect "|"unprotect "|"terminate ")
+            words=$(musterctl "${scope[@]}" list --quiet 2>/dev/null) ;;
+        "reaper ") words="mode history" ;;
+        "reaper mode") words="off dry-run on" ;;
+        "gate ") words="mode kill-switch history" ;;
+        "gate mode") words="off shadow enforce" ;;
+        "gate kill-switch") words="on off" ;;
+        "claim ") words="start update done abandon list" ;;
+        "claim update"|"claim done"|"claim abandon")
+            words=$(musterctl "${scope[@]}" claim list --no-legend 2>/dev/null | cut -d' ' -f1) ;;
+        "hooks ") words="install uninstall status" ;;
+        "hooks "*) words=$hooked ;;
+        "hook ") [[ $prev != hook ]] || words=$agents ;;
     esac
+    COMPREPLY=($(compgen -W "$words" -- "$cur"))
 }
 
 complete -F _musterctl musterctl
