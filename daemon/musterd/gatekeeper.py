@@ -7,7 +7,7 @@ ours makes it more than its budget.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from musterd.agents.base import Json
 from musterd.agents.fields import word
@@ -43,6 +43,18 @@ WRITING = 0.1
 
 # Looks for work at one time: each starts programs. Who waits too long for one may stop.
 LOOKS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """Of a hook: may the turn end? `until` is when the answer is to be ready, in the time of the loop."""
+
+    caller: Caller
+    session_id: SessionId
+    event: AgentEvent
+    payload: Json
+    hold: Callable[[str], str]
+    until: float
 
 
 class Gatekeeper:
@@ -104,6 +116,7 @@ class Gatekeeper:
 
     async def ask(
         self,
+        caller: Caller,
         session_id: SessionId,
         event: AgentEvent,
         payload: Json,
@@ -112,17 +125,16 @@ class Gatekeeper:
     ) -> str:
         """Whether a turn may end -> what its hook must print to hold it, "" to let it end.
 
-        `hold` puts a reason into the agent's dialect ("" if it cannot); `begun` is when the hook called, in
-        the time of the loop. Raises nothing.
+        As ports.Gate.ask. Raises nothing.
         """
-        until = begun + self._patience
+        asked = _Question(caller, session_id, event, payload, hold, begun + self._patience)
         mode = self.acting_mode
         output = ""
         try:
-            async with asyncio.timeout_at(until):
-                decision = await self._decide(session_id, event, payload, hold, until)
+            async with asyncio.timeout_at(asked.until):
+                decision = await self._decide(asked)
             if isinstance(decision, Block):
-                decision = self._unless_changed(decision, mode, until)
+                decision = self._unless_changed(decision, mode, asked.until)
                 output = hold(decision.text) if isinstance(decision, Block) else ""
         except TimeoutError:
             decision = _allow("late", "the answer was not found in time")
@@ -147,20 +159,15 @@ class Gatekeeper:
         timeout = self._manager.config.stop_gate.hook_timeout
         return timeout - min(MARGIN, timeout / 2)
 
-    async def _decide(
-        self,
-        session_id: SessionId,
-        event: AgentEvent,
-        payload: Json,
-        hold: Callable[[str], str],
-        until: float,
-    ) -> Decision:
-        stop = self._stop(session_id, event, payload, hold)
+    async def _decide(self, asked: _Question) -> Decision:
+        stop = self._stop(asked)
         if allow := lets_go(stop):
             return allow
-        work = await self._work(stop.session, until)
+        work = await self._work(stop.session, asked.until)
+        if not await self._manager.is_here(asked.caller):
+            return _allow("late", "its hook does not wait for the answer any more")
         # Anything may have happened meanwhile: all that we know is looked up again.
-        before, stop = stop, replace(self._stop(session_id, event, payload, hold), work=work)
+        before, stop = stop, replace(self._stop(asked), work=work)
         if stop.mode is not before.mode:
             return _allow("mode", "the stop gate was switched meanwhile")
         decision = decide(stop)
@@ -168,19 +175,17 @@ class Gatekeeper:
             await self._count(stop, decision)
         return decision
 
-    def _stop(
-        self, session_id: SessionId, event: AgentEvent, payload: Json, hold: Callable[[str], str]
-    ) -> Stop:
+    def _stop(self, asked: _Question) -> Stop:
         manager, mode = self._manager, self.acting_mode
         return Stop(
-            session=manager.registry.get(session_id),
-            event=event,
+            session=manager.registry.get(asked.session_id),
+            event=asked.event,
             mode=mode,
             kill_switch=manager.modes.kill_switch,
-            claims=self._claims.of(session_id),
-            row=self._claims.row(session_id, enforced=mode is GateMode.ENFORCE),
-            is_reentrant=payload.get("stop_hook_active") is True,
-            is_holdable=bool(hold("why")),
+            claims=self._claims.of(asked.session_id),
+            row=self._claims.row(asked.session_id, enforced=mode is GateMode.ENFORCE),
+            is_reentrant=asked.payload.get("stop_hook_active") is True,
+            is_holdable=bool(asked.hold("why")),
             inhibitors=list(manager.inhibitors),
             tier=manager.pressure.tier,
             now=self._ports.clock.now(),

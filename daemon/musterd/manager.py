@@ -6,7 +6,7 @@ sessions up again, since anything may have happened meanwhile.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -68,6 +68,10 @@ class Ports:
     pid: int  # our own
 
 
+async def _always(_: Caller) -> bool:
+    return True
+
+
 class Manager:
     def __init__(self, config: Config, ports: Ports) -> None:
         self.config = config
@@ -78,6 +82,7 @@ class Manager:
         self.inhibitors = Inhibitors(partial(ports.announcer.manager_changed, "NInhibitors"))
         self.claims = Claims(ports.store, self._claims_changed)
         self.gate: Gate | None = None  # without one, every turn may end
+        self.is_here: Callable[[Caller], Awaitable[bool]] = _always  # whether it waits for its answer
         self.gone: set[SessionId] = set()  # stopping, and the leader has ended
         self._interrupted: dict[SessionId, Session] = {}  # as loaded
         self._troubles: dict[str, str] = {}
@@ -343,38 +348,31 @@ class Manager:
     # Sessions speak
 
     async def report_event(
-        self, caller: Caller, agent: Agent, event: str, payload: Json
+        self, caller: Caller, agent: Agent, event: str, payload: Json, *, begun: float | None = None
     ) -> tuple[bool, str]:
-        """What a hook saw -> (block, what the hook must print). Finds or registers the session."""
-        begun = asyncio.get_running_loop().time()
+        """What a hook saw -> (block, what the hook must print). Finds or registers the session.
+
+        `begun` is when it called, in the time of the loop; None is now.
+        """
+        begun = asyncio.get_running_loop().time() if begun is None else begun
         adapter = self.ports.adapters[agent]
         try:
             spoken = adapter.hook_event(event, payload, self.ports.clock.now())
         except ValueError as exc:
             raise InvalidArgs(f"{agent} event '{text(event)}': {exc}") from exc
         session = await self._reporter(caller, agent, spoken.cwd)
-        held = await self._ask_gate(session.id, spoken, payload, partial(adapter.block, event), begun)
+        held = ""
+        if self.gate and spoken.kind is EventKind.STOP:
+            hold = partial(adapter.block, event)
+            held = await self.gate.ask(caller, session.id, spoken, payload, hold, begun)
+        elif self.gate:
+            self.gate.heard(session.id, spoken, payload)
         if held:
             spoken = replace(spoken, kind=EventKind.WORK)  # it goes on
         elif spoken.kind is EventKind.STOP and adapter.stop_is_end:
             spoken = replace(spoken, kind=EventKind.SETTLED)  # it is allowed, and nothing else will say so
         await self.hear(session.id, spoken, Source.HOOK)
         return bool(held), held or adapter.nothing_to_say(event)
-
-    async def _ask_gate(
-        self,
-        session_id: SessionId,
-        event: AgentEvent,
-        payload: Json,
-        hold: Callable[[str], str],
-        begun: float,
-    ) -> str:
-        if self.gate is None:
-            return ""
-        if event.kind is EventKind.STOP:
-            return await self.gate.ask(session_id, event, payload, hold, begun)
-        self.gate.heard(session_id, event, payload)
-        return ""
 
     async def _reporter(self, caller: Caller, agent: Agent, cwd: str) -> Session:
         """Whose hook calls: the nearest agent of that name above it, recognised or registered by hand."""

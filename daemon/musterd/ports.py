@@ -315,6 +315,7 @@ class Gate(Protocol):
 
     async def ask(
         self,
+        caller: "Caller",
         session_id: SessionId,
         event: AgentEvent,
         payload: Json,
@@ -323,8 +324,9 @@ class Gate(Protocol):
     ) -> str:
         """Whether a turn may end -> what its hook must print to hold it, "" to let it end.
 
-        `hold` puts a reason into the agent's dialect ("" if that agent cannot be held); `begun` is when the
-        hook called, in the time of the loop.
+        `caller` is the hook: one that does not wait any more holds nobody. `hold` puts a reason into the
+        agent's dialect ("" if that agent cannot be held); `begun` is when the hook called, in the time of
+        the loop.
         """
 
 

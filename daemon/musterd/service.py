@@ -222,6 +222,7 @@ async def _build(
     callers = Callers(bus)
     stack.callback(callers.forget_all)
     door.callers = callers
+    manager.is_here = door.is_here
     polkit.bus = units.bus = bus
     announcer.claims_of = manager.claims.active
     announcer.root_values = lambda: {

@@ -155,6 +155,22 @@ async def test_a_user_has_its_own_number_on_all_of_its_connections(private_bus: 
         assert service.front.in_flight(1000) <= 1
 
 
+async def test_a_call_that_had_to_wait_says_when_it_came(private_bus: PrivateBus) -> None:
+    service = Service()
+    served: list[float] = []
+
+    async def wait(_: str) -> int:
+        await asyncio.sleep(0)
+        served.append(asyncio.get_running_loop().time())
+        return 1000
+
+    service.front.uid_of = wait
+    async with service.on(private_bus.address), client(private_bus.address) as link:
+        began = asyncio.get_running_loop().time()
+        await call(link, "Hold")
+        assert began < (await service.held.get()).arrived < served[-1]
+
+
 async def test_a_caller_whose_user_is_not_known_is_served_all_the_same(private_bus: PrivateBus) -> None:
     service = Service()
     service.front.uid_of = lambda sender: _found({}, sender)

@@ -337,6 +337,24 @@ async def test_a_disk_that_hangs_lets_it_go() -> None:
     assert bench.claimed().enforced.used <= 1
 
 
+async def test_what_the_call_waited_before_it_was_served_counts() -> None:
+    bench = await Held().begin()
+    now = asyncio.get_running_loop().time()
+    alice, said = replace(ALICE, pid=1), {"id": "t1"}
+    late = await bench.manager.report_event(alice, Agent.CODEX, "stop", said, begun=now - 1.1)
+    assert (late, bench.claimed().enforced.used) == (ALLOWED, 0)
+    block, _ = await bench.manager.report_event(alice, Agent.CODEX, "stop", said, begun=now)
+    assert block
+
+
+async def test_a_hook_that_does_not_wait_any_more_costs_no_hold() -> None:
+    bench = await Held().begin()
+    bench.manager.is_here = lambda caller: asyncio.sleep(0, caller.name != ALICE.name)
+    assert await bench.stop() == ""
+    assert "does not wait" in bench.last()[1]
+    assert bench.claimed().enforced.used == 0
+
+
 async def test_a_loop_that_stood_still_lets_it_go() -> None:
     bench = await Held(Config(stop_gate=StopGateConfig(hook_timeout=0.4))).begin()
 

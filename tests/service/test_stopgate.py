@@ -20,6 +20,7 @@ from helpers.client import Client, client
 from helpers.daemon import ALONE, NAME, ROOT, CallFailed, Daemon
 from helpers.private_bus import PrivateBus
 from helpers.processes import sleepers
+from helpers.wait import until
 from musterd.bus.errors import BusError
 from musterd.bus.signals import Match
 
@@ -248,6 +249,33 @@ async def test_kill_at_any_moment_breaks_no_promise_of_a_claim(patient: Daemon, 
         unsure.clear()
     assert "Traceback" not in patient.log
     assert not list((patient.state / "quarantine").iterdir())
+
+
+SLOW = "touch started; until [ -e go ]; do sleep 0.02; done; echo 2 tests fail; exit 1"
+
+
+async def test_a_hook_that_has_given_up_costs_no_hold(patient: Daemon, tmp_path: Path) -> None:
+    patient.config.write_text(f"{PATIENT}check-command = {json.dumps(['sh', '-c', SLOW])}\n")
+    await asyncio.to_thread(patient.restart)
+    judged: asyncio.Queue[object] = asyncio.Queue()
+    async with client(patient.bus.address) as caller:
+        await caller.bus.subscribe(
+            Match(NAME, interface=f"{NAME}.StopGate", member="StopEvaluated"), judged.put_nowait
+        )
+        await enforce(caller)
+        agent = await Agent.begin(caller, tmp_path)
+        await agent.claim(task="tidy up")
+        async with client(patient.bus.address) as hook:
+            asking = asyncio.create_task(Agent(hook, agent.id).stop())
+            await until((tmp_path / "started").exists)
+        with suppress(BusError):
+            await asking
+        (tmp_path / "go").touch()
+        await judged.get()
+        (rows,) = await caller.call("StopGate.ListClaims")
+        newest = (await agent.history())[0]
+        assert (newest["Kind"], newest["Rules"], rows[0][5]) == ("stop", "late", 0)
+        assert "2 tests fail" in await agent.stop()  # told for the first time
 
 
 async def test_a_thousand_stops_at_once_starve_nobody(daemon: Daemon, tmp_path: Path) -> None:

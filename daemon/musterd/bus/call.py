@@ -20,6 +20,7 @@ class Call:
     member: str
     args: tuple[Any, ...]
     is_interactive: bool = False  # polkit may ask the user behind this call
+    arrived: float = 0.0  # in the time of the loop; it may have waited for its turn since
 
 
 Handler = Callable[[Call], Awaitable[Sequence[object] | None]]

@@ -10,6 +10,7 @@ from musterd.ports import Caller
 from .call import Call
 from .caller import Callers
 from .contract import OBJECT_MANAGER
+from .errors import CallerGone
 from .names import (
     LOG_CONTROL,
     LOG_CONTROL_PATH,
@@ -45,6 +46,15 @@ class Door:
     async def uid_of(self, sender: str) -> int:
         assert self.callers is not None
         return (await self.callers.get(sender)).uid
+
+    async def is_here(self, caller: Caller) -> bool:
+        """Whether it still waits for its answer; who has left the bus does not."""
+        assert self.callers is not None
+        try:
+            await self.callers.get(caller.name)
+        except CallerGone:
+            return False
+        return True
 
     async def interfaces(self, call: Call, path: str) -> Collection[str]:
         if path == ROOT:

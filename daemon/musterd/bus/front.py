@@ -85,9 +85,10 @@ class Front:
 
     async def _serve(self, link: Link, message: Message, sender: str, fds: list[int]) -> None:
         SENDER.set(sender)
+        arrived = asyncio.get_running_loop().time()
         counted: list[str | int] = [sender]
         try:
-            sent = await self._answer(link, message, fds, counted)
+            sent = await self._answer(link, message, fds, counted, arrived)
             if sent is not None:
                 with suppress(BusGone):
                     await sent  # a call counts until the bus has taken its answer
@@ -113,11 +114,11 @@ class Front:
             return sender
 
     async def _answer(
-        self, link: Link, message: Message, fds: list[int], counted: list[str | int]
+        self, link: Link, message: Message, fds: list[int], counted: list[str | int], arrived: float
     ) -> asyncio.Future[None] | None:
         try:
             await self._take_turn(message.sender or "", counted)
-            call = _call(message)
+            call = _call(message, arrived)
             method = await self._find(call, message.signature)
             self.limits.check(call.interface, call.member, message.body)
             result = await self._handlers[call.interface][call.member](_with_fds(call, method, fds))
@@ -166,7 +167,7 @@ class Front:
             close_fds(fds)
 
 
-def _call(message: Message) -> Call:
+def _call(message: Message, arrived: float) -> Call:
     return Call(
         sender=message.sender or "",
         path=message.path or "",
@@ -174,6 +175,7 @@ def _call(message: Message) -> Call:
         member=message.member or "",
         args=tuple(message.body),
         is_interactive=bool(message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION),
+        arrived=arrived,
     )
 
 

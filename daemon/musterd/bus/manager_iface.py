@@ -108,7 +108,9 @@ class ManagerInterface:
     async def _report_event(self, call: Call) -> Sequence[object]:
         name, event, payload = call.args
         caller = await self._door.caller(call)
-        return await self._manager.report_event(caller, _agent(name), event, _json(payload))
+        return await self._manager.report_event(
+            caller, _agent(name), event, _json(payload), begun=call.arrived
+        )
 
     async def _inhibit(self, call: Call) -> Sequence[object]:
         inhibitor = await self._manager.inhibit(await self._door.caller(call), *call.args)
