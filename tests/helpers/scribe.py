@@ -155,11 +155,12 @@ def _install(directory: Path) -> None:
 
 
 @asynccontextmanager
-async def scene(home: Path, *, interval: float = 3600.0) -> AsyncIterator[Scene]:
+async def scene(home: Path, *, interval: float = 3600.0, bus: str = "system") -> AsyncIterator[Scene]:
     """The warden's own sweeps come only when a file is opened, unless `interval` says otherwise."""
     _install(home / "bin")
     with Programs() as programs:
-        warden = LocalWarden(os.getuid(), [Scribe(home)], HostClock(), str(home), interval=interval)
+        adapters = [Scribe(home)]
+        warden = LocalWarden(os.getuid(), adapters, HostClock(), str(home), bus=bus, interval=interval)
         try:
             await warden.sweep()  # behind the one that it does at its start
             yield Scene(home, programs, warden)

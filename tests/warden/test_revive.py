@@ -106,6 +106,11 @@ class Stage:
     def shown(self, pane: str, text: str) -> None:
         until(lambda: text in self.server.run("capture-pane", "-p", "-t", pane), f"'{text}' is shown")
 
+    def flat(self, pane: str) -> str:
+        """What a pane shows, in one line however narrow it is."""
+        rows = self.server.run("capture-pane", "-p", "-t", pane).splitlines()
+        return "".join(row.ljust(int(self.server.about(pane, "pane_width"))) for row in rows).rstrip()
+
     def panes(self) -> list[str]:
         return self.server.run("list-panes", "-a", "-F", "#{pane_id}").split()
 
@@ -118,14 +123,14 @@ def _runs(pid: int, program: str) -> bool:
 
 
 @asynccontextmanager
-async def stage(home: Path, server: TmuxServer) -> AsyncIterator[Stage]:
+async def stage(home: Path, server: TmuxServer, *, bus: str = "system") -> AsyncIterator[Stage]:
     work = home / "a dir; with 'quotes' and #(touch formats)"
     work.mkdir()
     functions = home / ".config" / "fish" / "functions"
     functions.mkdir(parents=True)
     (functions / "fish_prompt.fish").write_text("function fish_prompt; echo -n 'here$ '; end")
     (functions / "fish_greeting.fish").write_text("function fish_greeting; end")
-    async with scene(home) as here:
+    async with scene(home, bus=bus) as here:
         yield Stage(here, server, work)
 
 
@@ -213,6 +218,34 @@ async def test_a_shell_that_waits_for_the_order_to_resume_starts_it(
         (on.work / "fifo").write_text("go\n")
         await resume
         assert (await on.returned()).terminal == session.terminal
+
+
+LONG_BUS = "unix:path=/run/a/very/long/way/to/the/bus/of/somebody/who/likes/long/ways/bus_socket"
+
+
+@pytest.mark.parametrize("width", [300, 80, 33, 11])
+@pytest.mark.parametrize("shell", [BASH, DASH, ZSH, FISH], ids=["bash", "dash", "zsh", "fish"])
+async def test_a_shell_with_our_offer_at_its_prompt_starts_it_however_long_that_is(
+    tmp_path: Path, server: TmuxServer, shell: tuple[str, ...], width: int
+) -> None:
+    """Whoever resumes it from elsewhere need not clear it away first."""
+    async with stage(tmp_path, server, bus=LONG_BUS) as on:
+        pane = on.pane(*shell)
+        server.run("resize-window", "-t", pane, "-x", str(width), "-y", "24")
+        on.shown(pane, "here$")
+        on.type_in(pane, shlex.join(["scribe", "-c", on.script]), "Enter")
+        pid = until(lambda: on.scribe_of(pane), "it runs")
+        until(lambda: read_facts(pid).cwd == str(on.work), "it is in its directory")
+        again = ("scribe", "-c", "sleep 1000; :", "resume;")
+        running = session_of(await on.here.warden.leader(pid, None), "k3v9qd")
+        session = replace(running, ending="reaped", command=again, resume_command=again)
+        await on.here.warden.watch(session)
+        assert (await on.here.warden.end(session, None)).is_ended
+        on.here.warden.unwatch(session.id)
+        until(lambda: on.flat(pane).endswith("resume k3v9qd"), "the offer is there")
+        await on.here.warden.resume(session)
+        leader = await on.returned()
+        assert (leader.terminal, leader.facts.argv) == (session.terminal, again)
 
 
 # In a window of its own

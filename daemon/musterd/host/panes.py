@@ -21,7 +21,7 @@ _SERVICE = ("--quiet", "--collect", "--property=Type=forking", "--property=OOMPo
 
 _PLACE = (
     "#{pane_id} #{pane_dead} #{pane_in_mode}#{pane_synchronized}#{pane_input_off} #{cursor_x} #{cursor_y} "
-    "#{session_id} #{pid} #{pane_pid} #{pane_tty}"
+    "#{pane_width} #{session_id} #{pid} #{pane_pid} #{pane_tty}"
 )
 
 
@@ -34,6 +34,7 @@ class Place:
     takes_keys: bool  # what is typed goes to its program, and to no other's
     column: int  # of the cursor
     row: int
+    width: int  # of the pane, in columns
     session: str
     server_pid: int
     pid: int  # of the program that tmux started in it
@@ -41,10 +42,10 @@ class Place:
 
 
 def parse_place(line: str) -> Place:
-    pane, is_dead, modes, column, row, session, server_pid, pid, tty = line.split(" ", 8)
-    cursor = int(column), int(row)
+    pane, is_dead, modes, column, row, width, session, server_pid, pid, tty = line.split(" ", 9)
+    numbers = int(column), int(row), int(width)
     return Place(
-        pane, is_dead == "1", not modes.strip("0"), *cursor, session, int(server_pid), int(pid), tty
+        pane, is_dead == "1", not modes.strip("0"), *numbers, session, int(server_pid), int(pid), tty
     )
 
 
@@ -60,10 +61,10 @@ class Panes(Server):
         except ValueError as exc:
             raise Unanswered(f"tmux server '{self.socket}' answered nonsense: {exc}") from exc
 
-    async def line(self, pane: str, row: int) -> str:
-        """One line of what a pane shows, without blanks at its end."""
-        text = await self.run(["capture-pane", "-p", "-t", pane, "-S", f"{row}", "-E", f"{row}"])
-        return text.rstrip()
+    async def rows(self, pane: str, first: int, last: int) -> list[str]:
+        """Some rows of what a pane shows, without blanks at their ends. Those below 0 have scrolled out."""
+        text = await self.run(["capture-pane", "-p", "-t", pane, "-S", f"{first}", "-E", f"{last}"])
+        return [row.rstrip() for row in text.split("\n")][: last - first + 1]
 
     async def variable(self, name: str) -> str:
         """Of the environment that new windows get; "" if it has none."""

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from musterd.agents import image
 from musterd.agents.base import ProcessFacts
@@ -78,12 +78,26 @@ async def _is_at_prompt(panes: Panes, place: Place, shell: ProcessFacts, typed: 
             return False
     except OSError:
         return False
-    line = await panes.line(place.pane, place.row)
-    return is_empty_prompt(line, place.column, typed) and await panes.place(place.pane) == place
+    is_empty = await _stands_there(panes, place, "") or (typed and await _stands_there(panes, place, typed))
+    return bool(is_empty) and await panes.place(place.pane) == place
+
+
+async def _stands_there(panes: Panes, place: Place, typed: str) -> bool:
+    """Whether that, and no more, is between a prompt and the cursor, in however many rows."""
+    before = place.row * place.width + place.column - _columns(typed)
+    first = (before - 1) // place.width if typed else place.row  # where the prompt ends
+    line = unwrapped(await panes.rows(place.pane, first, place.row), place.width)
+    column = (place.row - first) * place.width + place.column
+    return is_empty_prompt(line, column, typed)
+
+
+def unwrapped(rows: Sequence[str], width: int) -> str:
+    """As one line. A shell wraps by itself, so that tmux does not know what belongs together."""
+    return "".join(row + " " * (width - _columns(row)) for row in rows[:-1]) + "".join(rows[-1:])
 
 
 def is_empty_prompt(line: str, column: int, typed: str = "") -> bool:
-    """Whether a line shows a prompt with the cursor right behind it, or behind `typed`.
+    """Whether a line shows a prompt, `typed`, and the cursor right behind that.
 
     On the far right may be another prompt. In doubt it is not.
     """
@@ -91,7 +105,7 @@ def is_empty_prompt(line: str, column: int, typed: str = "") -> bool:
     if right.strip() and not right.startswith(" " * _GAP):
         return False
     prompt = left.removesuffix(typed).removesuffix(" ")
-    if not prompt or prompt[-1] not in _PROMPT_ENDS or _ASKS.fullmatch(prompt):
+    if not left.endswith(typed) or not prompt or prompt[-1] not in _PROMPT_ENDS or _ASKS.fullmatch(prompt):
         return False
     # One end only: `$ echo 50%` is a prompt and what somebody types.
     return not any(char in _PROMPT_ENDS and prompt[at : at + 1] == " " for at, char in enumerate(prompt, 1))
@@ -103,5 +117,9 @@ def _split(line: str, column: int) -> tuple[str, str]:
     for index, char in enumerate(line):
         if at >= column:
             return line[:index], line[index:]
-        at += 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        at += _columns(char)
     return line.ljust(len(line) + column - at), ""
+
+
+def _columns(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
