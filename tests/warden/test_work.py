@@ -11,6 +11,7 @@ import pytest
 from helpers.programs import until
 from helpers.repository import Repository
 from helpers.scribe import Scene, scene
+from helpers.wait import until as loop_until
 from musterd.core.evidence import Work
 from musterd.core.session import Session
 from musterd.host.process import read_stat
@@ -111,6 +112,11 @@ async def test_of_a_session_that_is_not_watched_no_children_are_known(tmp_path: 
 # The operator's check
 
 
+def has_ended(pid: int) -> bool:
+    rows = Table.read().rows
+    return pid not in rows or rows[pid].has_ended
+
+
 @pytest.mark.parametrize(
     ("script", "check"),
     [
@@ -183,8 +189,25 @@ async def test_all_that_a_check_starts_is_ended_with_it(tmp_path: Path, end: str
     async with scene(tmp_path) as here:
         await here.warden.work(await at_rest(here), shell(script), 1)
         pid = int((tmp_path / "pids").read_text())
-        rows = Table.read().rows
-        assert pid not in rows or rows[pid].has_ended
+        assert has_ended(pid)
+
+
+async def test_what_a_check_starts_is_ended_even_if_nobody_waits_for_that(tmp_path: Path) -> None:
+    """The daemon's own patience may end while the check, which was too slow already, is being ended."""
+    pids = tmp_path / "pids"
+    script = f"export CHECK=$$; (setsid sh -c 'echo $CHECK $$ >>{pids}; exec sleep 60' &); exec sleep 60"
+    async with scene(tmp_path) as here:
+        session = await at_rest(here)
+        asking = asyncio.create_task(here.warden.work(session, shell(script), 60))
+        await loop_until(lambda: pids.exists() and pids.read_text())
+        check, away = map(int, pids.read_text().split())
+        here.programs.adopt(away)
+        asking.cancel()
+        await loop_until(lambda: not os.path.exists(f"/proc/{check}"))
+        while not asking.done():
+            asking.cancel()
+            await asyncio.sleep(0)
+        until(lambda: has_ended(away), "it ends")
 
 
 async def test_what_takes_too_long_is_unknown_and_the_rest_is_told(tmp_path: Path) -> None:

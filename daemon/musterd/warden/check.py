@@ -3,13 +3,15 @@
 import asyncio
 import logging
 import secrets
+import select
 import signal
+import time
 from collections.abc import Sequence
 
 from musterd.core.session import Session
-from musterd.host.kill import Grip, all_gone
+from musterd.host.kill import Grip
 from musterd.host.lines import one_line
-from musterd.host.process import Stat, read_environ, ticks_now
+from musterd.host.process import HeldProcess, Stat, read_environ, ticks_now
 from musterd.host.programs import Answer, ask, user_environ
 from musterd.host.table import Table
 
@@ -44,7 +46,8 @@ async def check(session: Session, command: Sequence[str]) -> str:
     except (OSError, ValueError) as exc:
         raise Unclear(f"the check cannot be run: {exc}") from exc
     finally:
-        await _end_all(mark, since)
+        # Shielded, and a thread's from end to end: who asks may lose patience a second time.
+        await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, _end_all, mark, since))
     return _reason(answer)
 
 
@@ -73,17 +76,25 @@ def _reason(answer: Answer) -> str:
     return said or "the operator's check holds it, and says no more"
 
 
-async def _end_all(mark: str, since: int) -> None:
+def _end_all(mark: str, since: int) -> None:
     """What left the process group of the check still has its mark."""
     try:
         with Grip() as grip:
             for _ in range(_ROUNDS):
-                grip.take(await asyncio.to_thread(_marked, mark, since))
+                grip.take(_marked(mark, since))
                 if not grip.send(signal.SIGKILL):
                     return
-                await all_gone(grip, _KILL_PATIENCE)
+                _wait_for(grip.alive)
     except OSError as exc:
         logger.warning("Cannot end what a check has started: %s, ignoring", exc.strerror)
+
+
+def _wait_for(processes: Sequence[HeldProcess]) -> None:
+    until = time.monotonic() + _KILL_PATIENCE
+    for held in processes:
+        ended = select.poll()
+        ended.register(held.fileno(), select.POLLIN)
+        ended.poll(max(0.0, until - time.monotonic()) * 1000)
 
 
 def _marked(mark: str, since: int) -> list[Stat]:
