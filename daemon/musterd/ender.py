@@ -60,7 +60,7 @@ class Ender:
         with self.lease(session.id, f"user {caller.uid}", revokes=True) as lease:
             ending = await self.end(lease, session, "terminated", None)
         how = f"session '{session.id}' was ended by order of user {caller.uid}, {ending.how}: {why}"
-        self._manager.record("terminated", session, how)
+        self._manager.roll.record("terminated", session, how)
         if not ending.is_ended:
             left = "; ".join(ending.left) or ending.how
             raise Failed(f"Session '{session.id}' could not be ended: {left}.")
@@ -74,7 +74,7 @@ class Ender:
         lease.is_ending = True
         manager = self._manager
         stopping = replace(session, state=State.STOPPING, state_source=Source.CALLER, ending=reason)
-        manager.change(session, stopping)
+        manager.roll.change(session, stopping)
         try:
             await manager.ports.store.save(stopping)
             ending = await (await manager.warden_of(session.uid)).end(stopping, look)
@@ -93,26 +93,26 @@ class Ender:
             return
         left = "; ".join(ending.left) or ending.how
         if ending.is_ended:
-            self._manager.end(session, session.ending)
-        elif session.id in self._manager.gone:
-            self._manager.end(replace(session, last_error=f"left of it: {left}"), session.ending)
+            self._manager.roll.end(session, session.ending)
+        elif session.id in self._manager.roll.gone:
+            self._manager.roll.end(replace(session, last_error=f"left of it: {left}"), session.ending)
         elif ending.was_kept:
             self._take_back(session_id)
         else:
             failed = replace(session, state=State.FAILED, last_error=f"could not be ended: {left}")
-            self._manager.change(session, failed)
-        self._manager.gone.discard(session_id)
+            self._manager.roll.change(session, failed)
+        self._manager.roll.gone.discard(session_id)
 
     def _take_back(self, session_id: SessionId) -> None:
         """Nothing was sent, or it is not known: what it says of itself is what counts."""
         session = self._manager.registry.find(session_id)
         if session is None or not session.is_current:
             return
-        if session_id in self._manager.gone:
-            self._manager.gone.discard(session_id)
-            self._manager.end(session, "exited")
+        if session_id in self._manager.roll.gone:
+            self._manager.roll.gone.discard(session_id)
+            self._manager.roll.end(session, "exited")
             return
-        self._manager.change(session, replace(session, state=said_state(session), ending=""))
+        self._manager.roll.change(session, replace(session, state=said_state(session), ending=""))
 
 
 def receipt(at: int, session: Session, ending: Ending, text: str) -> Record:

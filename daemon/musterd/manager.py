@@ -1,4 +1,4 @@
-"""The manager owns the roll: events come in, the core is asked, effects go out through the ports.
+"""The manager: events come in, the core is asked, effects go out through the roll and the ports.
 
 It knows no D-Bus, opens no file and has no clock of its own. One task runs it; after an `await` it looks
 sessions up again, since anything may have happened meanwhile.
@@ -6,20 +6,19 @@ sessions up again, since anything may have happened meanwhile.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from musterd import enrol
-from musterd.agents.base import Adapter, Json
+from musterd.agents.base import Json
 from musterd.attendance import Attendance
 from musterd.claims import Claims
 from musterd.core import life
 from musterd.core.config import Config
 from musterd.core.errors import AccessDenied, InvalidArgs, MusterError, NoSuchSession
-from musterd.core.event import AgentEvent, EventKind
+from musterd.core.event import EventKind
 from musterd.core.inhibitor import Inhibitor, What, parse_mode, parse_what
 from musterd.core.pressure import Pressure, Reading, Tier
 from musterd.core.registry import Registry
@@ -27,45 +26,25 @@ from musterd.core.session import Agent, PidRef, Session, SessionId, Source, Stat
 from musterd.core.spec import Spec, text
 from musterd.core.state import Modes
 from musterd.core.stopgate import GateMode
+from musterd.enrolment import Enrolment
 from musterd.inhibitors import Inhibitors
 from musterd.keeper import Keeper
 from musterd.ports import (
     Action,
-    Announcer,
     Appeared,
-    Authority,
     Caller,
-    Clock,
-    EventLog,
     Gate,
     Gone,
     Leader,
-    PressureGauge,
+    Ports,
     Record,
     Said,
-    Store,
     Warden,
     WardenEvent,
-    Wardens,
 )
+from musterd.roll import Roll
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The adapters that the manager works through."""
-
-    wardens: Wardens
-    store: Store
-    log: EventLog
-    announcer: Announcer
-    authority: Authority
-    clock: Clock
-    gauge: PressureGauge
-    adapters: Mapping[Agent, Adapter]
-    boot_id: str  # of the machine, now; as in PidRef
-    pid: int  # our own
 
 
 async def _always(_: Caller) -> bool:
@@ -83,12 +62,9 @@ class Manager:
         self.claims = Claims(ports.store, self._claims_changed)
         self.gate: Gate | None = None  # without one, every turn may end
         self.is_here: Callable[[Caller], Awaitable[bool]] = _always  # whether it waits for its answer
-        self.gone: set[SessionId] = set()  # stopping, and the leader has ended
         self._interrupted: dict[SessionId, Session] = {}  # as loaded
         self._troubles: dict[str, str] = {}
-        self._enrolling: set[SessionId] = set()  # nobody was told of them yet
         self._appeared: asyncio.Queue[Leader] = asyncio.Queue()
-        self._revivals: dict[SessionId, asyncio.Future[Session]] = {}
         self._keeper = Keeper(
             self.registry,
             self.claims,
@@ -97,6 +73,8 @@ class Manager:
             lambda: self.config.events.keep,
             partial(self.set_trouble, "store"),
         )
+        self.roll = Roll(self.registry, ports, self._keeper, self.inhibitors)
+        self.enrolment = Enrolment(self.roll, ports, lambda: self.config.limits)
         self._attendance = Attendance(
             self.registry, ports.wardens, self._take_up, self._warden_event, self.set_trouble
         )
@@ -111,7 +89,7 @@ class Manager:
         self.modes = loaded.modes
         self.claims.load(loaded.claims)
         for file, reason in loaded.quarantined.items():
-            self.record("quarantined", text=f"state file '{file}' was moved to quarantine: {reason}")
+            self._record("quarantined", f"state file '{file}' was moved to quarantine: {reason}")
             self.set_trouble(
                 f"quarantine:{file}", f"state file {file} was unreadable and moved to quarantine"
             )
@@ -127,15 +105,15 @@ class Manager:
     async def _take_up(self, session: Session) -> None:
         try:
             if session.leader is not None:
-                await (await self.warden_of(session.uid)).watch(session)
+                await self.roll.watch(session)
             if self._was_interrupted(session):  # and it lives: it is judged anew
                 alive = replace(session, ending="", state=life.said_state(session))
-                self.change(session, alive)
+                self.roll.change(session, alive)
             if session.leader is not None and not session.environ:
                 await self._learn_environ(session, session.leader)
         except NoSuchSession:
             if session.state is State.STOPPING and not self._was_interrupted(session):
-                self.gone.add(session.id)  # whoever ends it looks at the rest of its tree first
+                self.roll.gone.add(session.id)  # whoever ends it looks at the rest of its tree first
                 return
             told = await self.ports.log.recent(1, session=session.id, kinds=("ended",))
             if told and told[0][1].at >= session.created_usec:
@@ -143,7 +121,7 @@ class Manager:
                 self.registry.put(session.ended(session.ending or "exited", told[0][1].at))
                 self._keeper.want(session.id)
             else:
-                self.end(session, session.ending or self._why_gone(session))
+                self.roll.end(session, session.ending or self._why_gone(session))
         except MusterError as exc:
             # Unknown is not dead: it stays on the roll, and no gate can pass without a look at it.
             logger.warning("Session '%s' cannot be watched: %s, ignoring", session.id, exc)
@@ -160,7 +138,7 @@ class Manager:
             found = await (await self.warden_of(session.uid)).leader(leader.pid, session.agent)
             if found.process.is_same(leader):
                 now = self.registry.get(session.id)
-                self.change(now, replace(now, environ=found.environ))
+                self.roll.change(now, replace(now, environ=found.environ))
 
     def _why_gone(self, session: Session) -> str:
         """Of one that ended while nobody looked, and not by order."""
@@ -187,24 +165,24 @@ class Manager:
             case Gone(session_id):
                 session = self.registry.find(session_id)
                 if session and session.state is State.STOPPING:
-                    self.gone.add(session.id)  # whoever ends it looks at the rest of its tree first
+                    self.roll.gone.add(session.id)  # whoever ends it looks at the rest of its tree first
                 elif session and session.is_current:
-                    self.end(session, session.ending or "exited")
+                    self.roll.end(session, session.ending or "exited")
             case Said(session_id, spoken, source):
-                await self.hear(session_id, spoken, source)
+                await self.roll.hear(session_id, spoken, source)
             case Appeared(leader) if leader.facts.uid == warden.uid and self._is_wanted(leader):
                 self._appeared.put_nowait(leader)
 
     def _is_wanted(self, leader: Leader) -> bool:
         """Who is brought back is waited for, whether or not others are looked for."""
-        return self.config.discovery.enabled or leader.mark in self._revivals
+        return self.config.discovery.enabled or self.enrolment.is_awaited(leader)
 
     async def _enrol_discovered(self) -> None:
         """Apart from the other events: the end of a session must not wait for the disk."""
         while True:
             leader = await self._appeared.get()
             try:
-                await self._enrol(leader, Spec(), how="discovered")
+                await self.enrolment.enrol(leader, Spec(), how="discovered")
             except NoSuchSession:
                 logger.debug("Process %d ended before it was enrolled", leader.process.pid)
             except MusterError as exc:
@@ -230,7 +208,7 @@ class Manager:
             self.pressure_raised.clear()
         else:
             self.pressure_raised.set()
-        self.record("pressure", text=f"pressure is {self.pressure.tier}: {self.pressure.reading}")
+        self._record("pressure", f"pressure is {self.pressure.tier}: {self.pressure.reading}")
         self.ports.announcer.manager_changed("Tier")
 
     # Who may
@@ -255,8 +233,9 @@ class Manager:
 
     async def register(self, caller: Caller, spec: Spec) -> Session:
         """Idempotent by leader: registering the same one again updates it. On disk when it returns."""
-        leader = await self._leader(await self.warden_of(caller.uid), spec.pid or caller.pid, spec.agent)
-        return await self._enrol(leader, spec, how="registered")
+        warden = await self.warden_of(caller.uid)
+        leader = await self._leader(warden, spec.pid or caller.pid, spec.agent)
+        return await self.enrolment.enrol(leader, spec, how="registered")
 
     async def _leader(self, warden: Warden, pid: int, agent: Agent | None) -> Leader:
         """Unnamed, it is what it is recognised as; and nothing known is `other`."""
@@ -264,86 +243,6 @@ class Manager:
             with suppress(NoSuchSession):
                 return await warden.leader(pid, None)
         return await warden.leader(pid, agent or Agent.OTHER)
-
-    async def _enrol(self, leader: Leader, spec: Spec, how: str) -> Session:
-        session = self._alone(self._completed(enrol.seen(leader, spec, self.ports.clock.now())))
-        known = self.registry.by_leader(leader.process)
-        if known is not None and known.uid == leader.facts.uid:
-            return await self._update(known, session)
-        past = self.registry.find(leader.mark)
-        if past and (past.uid, past.agent, past.is_current) == (session.uid, session.agent, False):
-            return await self._revive(past, session)
-        return await self.enlist(session, how)
-
-    async def _revive(self, past: Session, seen: Session) -> Session:
-        """An ended session was started again: the same entry, with a new leader."""
-        session = life.revived(past, seen, self.ports.clock.now())
-        await (await self.warden_of(session.uid)).watch(session)
-        await self.ports.store.save(session)
-        if self.registry.find(past.id) is not past:
-            self._unwatch(session)
-            raise NoSuchSession(f"Session '{past.id}' was released meanwhile.")
-        self.registry.put(session)
-        place = f"{session.agent} in {session.cwd}"
-        self.record("resumed", session, f"session '{session.id}' was resumed: {place}")
-        self.ports.announcer.session_new(session)
-        waiting = self._revivals.pop(session.id, None)
-        if waiting and not waiting.done():
-            waiting.set_result(session)
-        return session
-
-    def await_revival(self, session_id: SessionId) -> "asyncio.Future[Session]":
-        """Done when the ended session is on the roll again; cancel it to wait no longer."""
-        waiting: asyncio.Future[Session] = asyncio.get_running_loop().create_future()
-        self._revivals[session_id] = waiting
-        waiting.add_done_callback(lambda _: self._revivals.pop(session_id, None))
-        return waiting
-
-    async def enlist(self, session: Session, how: str) -> Session:
-        """On the roll, watched, on disk, announced; undone when a later step fails."""
-        self.registry.check_room(session.uid, self.config.limits)
-        self.registry.admit(session)
-        self._enrolling.add(session.id)
-        try:
-            if session.leader is not None:
-                await (await self.warden_of(session.uid)).watch(session)
-            await self.ports.store.create(session)
-        except BaseException:  # a call that is cancelled must not leave half a session, either
-            self._unwatch(session)
-            self.registry.forget(session.id)
-            raise
-        finally:
-            self._enrolling.discard(session.id)
-        session = self.registry.get(session.id)
-        place = f"{session.agent} in {session.cwd}"
-        self.record("registered", session, f"session '{session.id}' {how}: {place}")
-        self.ports.announcer.session_new(session)
-        if not session.is_current:  # it ended while it was being written
-            self._announce_end(session)
-        return session
-
-    async def _update(self, known: Session, seen: Session) -> Session:
-        after = life.merged(known, seen)
-        if after != known:
-            self.change(known, after)
-        await self.save(known.id)
-        if (after.transcript, after.agent_session_id) != (known.transcript, known.agent_session_id):
-            await (await self.warden_of(after.uid)).watch(after)
-        return self.registry.get(known.id)
-
-    def _completed(self, session: Session) -> Session:
-        """With the resume recipe its adapter knows, unless the caller gave one."""
-        if session.resume_command:
-            return session
-        return replace(session, resume_command=self.ports.adapters[session.agent].resume_command(session))
-
-    def _alone(self, session: Session) -> Session:
-        """An agent that another one started is in that one's scope, and has none for itself."""
-        if not session.scope:
-            return session
-        there = [other for other in self.registry.current(session.uid) if other.scope == session.scope]
-        is_alone = all(other.leader == session.leader for other in there)
-        return session if is_alone else replace(session, scope="")
 
     # Sessions speak
 
@@ -371,7 +270,7 @@ class Manager:
             spoken = replace(spoken, kind=EventKind.WORK)  # it goes on
         elif spoken.kind is EventKind.STOP and adapter.stop_is_end:
             spoken = replace(spoken, kind=EventKind.SETTLED)  # it is allowed, and nothing else will say so
-        await self.hear(session.id, spoken, Source.HOOK)
+        await self.roll.hear(session.id, spoken, Source.HOOK)
         return bool(held), held or adapter.nothing_to_say(event)
 
     async def _reporter(self, caller: Caller, agent: Agent, cwd: str) -> Session:
@@ -382,7 +281,7 @@ class Manager:
             leader = await warden.leader(caller.pid, None)
         if leader and leader.agent is agent:
             known = self.registry.by_leader(leader.process)
-            return known or await self._enrol(leader, Spec(cwd=cwd), how="adopted by its hook")
+            return known or await self.enrolment.enrol(leader, Spec(cwd=cwd), how="adopted by its hook")
         for process in await warden.lineage(caller.pid):
             if leader and process.is_same(leader.process):
                 break  # what is above belongs to an agent around this one
@@ -391,33 +290,13 @@ class Manager:
                 return session
         raise NoSuchSession(f"Process {caller.pid} belongs to no {agent} that is known.")
 
-    async def hear(self, session_id: SessionId, event: AgentEvent, source: Source) -> None:
-        """An agent said something, whichever way."""
-        before = self.registry.find(session_id)
-        if before is None or not before.is_current:
-            return
-        after = self._completed(life.heard(before, event, source))
-        self.change(before, after)
-        if (after.transcript, after.agent_session_id) != (before.transcript, before.agent_session_id):
-            await (await self.warden_of(after.uid)).watch(after)
-
-    def change(self, before: Session, after: Session) -> None:
-        if after == before:
-            return
-        self.registry.put(after)
-        self.ports.announcer.session_changed(before, after)
-        if after.state is not before.state:
-            self.record("state", after, f"{before.state} → {after.state} ({after.state_source})")
-        if life.is_worth_saving(before, after):
-            self._keeper.want(after.id)
-
     # Sessions go
 
     async def release(self, caller: Caller, session_id: str) -> None:
         """Off the roll for good; its process is left alone."""
         session = await self.session(caller, session_id)
         if session.is_current:
-            self.end(session, "released")
+            self.roll.end(session, "released")
         self.registry.forget(session.id)  # first: whoever saves it meanwhile sees that it is gone
         try:
             await self.ports.store.remove(session.id)
@@ -425,23 +304,6 @@ class Manager:
             self.registry.put(session.ended("released", self.ports.clock.now()))
             raise
         await self.claims.forget_others(self.registry)
-
-    def end(self, session: Session, reason: str) -> None:
-        after = session.ended(reason, self.ports.clock.now())
-        self.registry.put(after)
-        self._unwatch(after)
-        self.inhibitors.drop(after.id)
-        if after.id not in self._enrolling:
-            self._announce_end(after)
-        self._keeper.want(after.id)
-
-    def _announce_end(self, session: Session) -> None:
-        self.record("ended", session, f"session '{session.id}' ended: {session.ended_reason}")
-        self.ports.announcer.session_removed(session, session.ended_reason)
-
-    def _unwatch(self, session: Session) -> None:
-        if warden := self.ports.wardens.find(session.uid):
-            warden.unwatch(session.id)
 
     # Whose it is
 
@@ -464,8 +326,8 @@ class Manager:
 
     async def protect(self, caller: Caller, session_id: str, *, protected: bool) -> None:
         session = await self.session(caller, session_id)
-        self.change(session, replace(session, protected=protected))
-        await self.save(session.id)
+        self.roll.change(session, replace(session, protected=protected))
+        await self.roll.save(session.id)
 
     async def inhibit(
         self, caller: Caller, what: str, who: str, why: str, mode: str, session_id: str
@@ -496,7 +358,7 @@ class Manager:
             return
         self._troubles[part] = reason
         if reason:
-            self.record("degraded", text=f"degraded: {reason}")
+            self._record("degraded", f"degraded: {reason}")
         self.ports.announcer.manager_changed("Health", "HealthReasons")
 
     def _claims_changed(self, session_id: SessionId) -> None:
@@ -512,16 +374,8 @@ class Manager:
             await self.ports.store.save_modes(modes)
             self.modes = modes
 
-    async def save(self, session_id: SessionId) -> None:
-        """As it is now, on disk when this returns. Raises NoSuchSession if it was released meanwhile."""
-        await self.ports.store.save(self.registry.get(session_id))
-        if session_id not in self.registry:
-            await self.ports.store.remove(session_id)
-            raise NoSuchSession(f"Session '{session_id}' was released meanwhile.")
-
-    def record(self, kind: str, session: Session | None = None, text: str = "") -> None:
-        owner = (session.id, session.uid) if session else ("", -1)
-        self.ports.log.append(Record(self.ports.clock.now(), kind, *owner, text))
+    def _record(self, kind: str, what: str) -> None:
+        self.ports.log.append(Record(self.ports.clock.now(), kind, text=what))
 
     async def history(
         self, caller: Caller, limit: int, before: int, after: int, session_id: str, kinds: Sequence[str] = ()

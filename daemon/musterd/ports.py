@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from musterd.agents.base import Json, ProcessFacts
+from musterd.agents.base import Adapter, Json, ProcessFacts
 from musterd.core.claim import Claim, ClaimId
 from musterd.core.event import AgentEvent
 from musterd.core.evidence import Observation, Usage, Work
@@ -350,3 +350,19 @@ class Action:
 class Authority(Protocol):
     async def allows(self, caller: Caller, action: str) -> bool:
         """Fails closed: False on a time-out, a vanished caller, or where there is no authority."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The adapters that the manager works through."""
+
+    wardens: Wardens
+    store: Store
+    log: EventLog
+    announcer: Announcer
+    authority: Authority
+    clock: Clock
+    gauge: PressureGauge
+    adapters: Mapping[Agent, Adapter]
+    boot_id: str  # of the machine, now; as in PidRef
+    pid: int  # our own

@@ -34,11 +34,12 @@ class RemoteSessions:
             ):
                 continue
             if session.state is State.OFFLINE:
-                self._manager.end(session, "replaced")
+                self._manager.roll.end(session, "replaced")
             elif session.agent_session_id == spec.agent_session_id:
                 return self._beat(session)
         session = enrol.said(caller.uid, spec, self._manager.ports.clock.now())
-        session = await self._manager.enlist(session, "registered")
+        limits = self._manager.config.limits
+        session = await self._manager.roll.enlist(session, "registered", limits)
         self._registered.set()
         return session
 
@@ -53,7 +54,7 @@ class RemoteSessions:
     def _beat(self, session: Session) -> Session:
         state = State.IDLE if session.state is State.OFFLINE else session.state
         after = replace(session, heartbeat_usec=self._manager.ports.clock.now(), state=state)
-        self._manager.change(session, after)
+        self._manager.roll.change(session, after)
         return after
 
     async def run(self) -> None:
@@ -70,10 +71,10 @@ class RemoteSessions:
         for session in self._all():
             silent = now - session.heartbeat_usec
             if silent > HEARTBEAT_LIMIT + OFFLINE_LIMIT:
-                self._manager.end(session, "offline")
+                self._manager.roll.end(session, "offline")
             elif silent > HEARTBEAT_LIMIT and session.state is not State.OFFLINE:
                 offline = replace(session, state=State.OFFLINE, state_source=Source.CALLER)
-                self._manager.change(session, offline)
+                self._manager.roll.change(session, offline)
 
     def _all(self) -> list[Session]:
         return [s for s in self._manager.registry.current() if s.leader is None]

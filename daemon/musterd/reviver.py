@@ -40,7 +40,7 @@ class Reviver:
         session = replace(session, resumes=(*recent, manager.ports.clock.now()))
         await manager.ports.store.save(session)  # first: who is killed meanwhile has counted it
         manager.registry.put(session)
-        revived = manager.await_revival(session.id)
+        revived = manager.enrolment.await_revival(session.id)
         try:
             await self._start(session, recent)
             async with asyncio.timeout(APPEARANCE):
@@ -59,7 +59,7 @@ class Reviver:
             await (await self._manager.warden_of(session.uid)).resume(session)
         except MusterError:
             if self._manager.registry.find(session.id) is session:
-                self._manager.change(session, replace(session, resumes=recent))
+                self._manager.roll.change(session, replace(session, resumes=recent))
             raise
 
     def _check(self, session: Session) -> tuple[int, ...]:

@@ -45,9 +45,9 @@ from musterd.host.psi import Gauge
 from musterd.host.store import FileStore
 from musterd.host.ticks import next_tick
 from musterd.judge import Judge
-from musterd.manager import Manager, Ports
+from musterd.manager import Manager
 from musterd.options import Options
-from musterd.ports import Clock
+from musterd.ports import Clock, Ports
 from musterd.reaping import Reaper
 from musterd.remote import RemoteSessions
 from musterd.reviver import Reviver

@@ -19,8 +19,19 @@ from musterd.core.state import Modes
 from musterd.ender import Ender
 from musterd.gatekeeper import Gatekeeper
 from musterd.judge import Judge
-from musterd.manager import Manager, Ports
-from musterd.ports import Appeared, Caller, Ending, Gone, Leader, Leftover, Loaded, Record, WardenEvent
+from musterd.manager import Manager
+from musterd.ports import (
+    Appeared,
+    Caller,
+    Ending,
+    Gone,
+    Leader,
+    Leftover,
+    Loaded,
+    Ports,
+    Record,
+    WardenEvent,
+)
 from musterd.reaping import Reaper
 from musterd.remote import RemoteSessions
 from musterd.reviver import Reviver

@@ -247,7 +247,7 @@ async def test_delay_inhibitor_holds_it_up_and_not_for_ever() -> None:
 
 async def test_leftovers_are_reported_once_and_ended_where_asked() -> None:
     bench, (session,) = await pressed()
-    bench.manager.end(session, "exited")
+    bench.manager.roll.end(session, "exited")
     assert session.leader
     bench.alice.left = [Leftover(session.id, session.leader, "node", 7)]
     await bench.reaper.relieve()
@@ -268,7 +268,7 @@ async def test_only_its_user_ends_a_session() -> None:
 
 
 async def ended(bench: Bench, session: Session) -> Session:
-    bench.manager.end(bench.manager.registry.get(session.id), "reaped")
+    bench.manager.roll.end(bench.manager.registry.get(session.id), "reaped")
     return bench.manager.registry.get(session.id)
 
 

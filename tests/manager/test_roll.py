@@ -347,7 +347,7 @@ async def test_what_ended_while_nobody_looked_is_told_by_what_is_known(
 async def test_how_long_ended_sessions_are_remembered_follows_the_configuration() -> None:
     bench = started(1)
     session = await bench.manager.register(ALICE, Spec(pid=1))
-    bench.manager.end(session, "exited")
+    bench.manager.roll.end(session, "exited")
     bench.clock.time += 2 * MINUTE
     await bench.manager.flush()
     assert session.id in bench.store.files
@@ -409,6 +409,6 @@ async def test_no_more_than_a_hundred_past_sessions_of_a_user_are_kept() -> None
     for pid in range(1, 121):
         session = await bench.manager.register(ALICE, Spec(pid=pid))
         bench.clock.time += SECOND
-        bench.manager.end(session, "exited")
+        bench.manager.roll.end(session, "exited")
     await bench.manager.flush()
     assert len(bench.manager.visible(ALICE, past=True)) == len(bench.store.files) == 100

@@ -482,7 +482,7 @@ async def test_a_claim_that_is_not_there_and_a_session_that_has_ended() -> None:
     bench = await Held().begin()
     with pytest.raises(NoSuchClaim):
         await bench.claiming.update(ALICE, "c0", {})
-    bench.manager.end(bench.now(), "exited")
+    bench.manager.roll.end(bench.now(), "exited")
     with pytest.raises(NoSuchSession):
         await bench.claiming.claim(ALICE, {"session": bench.session.id, "task": "x"})
 
@@ -546,7 +546,7 @@ async def test_an_open_claim_keeps_its_session_from_being_reaped(
 
 async def test_an_agent_that_musterd_brought_back_is_still_the_owner() -> None:
     bench = await Held().begin()
-    bench.manager.end(bench.now(), "reaped")
+    bench.manager.roll.end(bench.now(), "reaped")
     bench.clock.time += MINUTE
     bench.alice.start(9)
     bench.alice.leaders[9] = replace(bench.alice.leaders[9], mark=bench.session.id)
@@ -562,7 +562,7 @@ async def test_an_agent_that_musterd_brought_back_is_still_the_owner() -> None:
 
 async def test_an_agent_started_by_hand_in_the_same_terminal_is_not_the_owner() -> None:
     bench = await Held().begin()
-    bench.manager.end(bench.now(), "exited")
+    bench.manager.roll.end(bench.now(), "exited")
     bench.alice.start(9)
     spec = Spec(pid=9, agent_session_id="t1", terminal="tty1")
     other = await bench.manager.register(ALICE, spec)

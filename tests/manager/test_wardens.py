@@ -84,10 +84,10 @@ async def test_a_session_that_is_being_ended_is_left_to_whoever_ends_it() -> Non
     bench.alice.start(1)
     async with running(bench):
         session = await bench.manager.register(ALICE, Spec(pid=1))
-        bench.manager.change(session, replace(session, state=State.STOPPING, ending="terminated"))
+        bench.manager.roll.change(session, replace(session, state=State.STOPPING, ending="terminated"))
         bench.wardens.lose(bench.alice)
         bench.wardens.arrive(FakeWarden(1000))
-        await until(lambda: session.id in bench.manager.gone)
+        await until(lambda: session.id in bench.manager.roll.gone)
         assert bench.manager.registry.get(session.id).is_current
 
 
