@@ -92,7 +92,7 @@ def _heading(member: ElementTree.Element) -> str:
     name = rf"\fB{member.get('name')}\fR"
     if member.tag == "property":
         notes = {note.get("name"): note.get("value", "") for note in member.findall("annotation")}
-        return rf"{name}\ {member.get('type')}{TOLD[notes[EMITS]]}"
+        return f"{name} ({member.get('type')}{TOLD[notes[EMITS]]})"
     given, returned = [], []
     for arg in member.findall("arg"):
         shown = rf"{arg.get('type')}\ \fI{arg.get('name')}\fR"
@@ -104,13 +104,13 @@ def _heading(member: ElementTree.Element) -> str:
 def prose(comment: str, paragraph: str) -> Iterator[str]:
     """What a comment says, as roff; the first paragraph follows what stands before it."""
     first = True
-    for is_list, blocks in groupby(_blocks(comment), key=lambda block: bool(block[0])):
-        if is_list:
+    for font, blocks in groupby(_blocks(comment), key=lambda block: block[0][:3]):
+        if font:
             entries = list(blocks)
             width = min(WIDEST, max(len(re.sub(r"\\f.|\\", "", term)) for term, _ in entries) + 2)
             yield from (".RS", ".PD 0") if first else (".RS",)  # no space between, but after a paragraph
             for term, said in entries:
-                yield from (f".TP {width}", term, text(said), ".PD 0")
+                yield from (f".TP {width}", term, text(said) or r"\&", ".PD 0")
             yield from (".PD", ".RE")
         else:
             for _, said in blocks:
@@ -126,7 +126,7 @@ def _blocks(comment: str) -> Iterator[tuple[str, str]]:
         if argument := re.match(r"@(\w+): (.*)", line):
             blocks.append([rf"\fI{text(argument[1])}\fR", argument[2]])
         elif key := re.match(r'"([\w-]+)" +(\S+) *(.*)', line):
-            blocks.append([rf"\fB{text(key[1])}\fR {key[2]}", key[3]])
+            blocks.append([rf"\fB{text(key[1])}\fR ({key[2]})", key[3]])
         elif not line or line.startswith("Errors: "):
             blocks.append(["", line])
         else:

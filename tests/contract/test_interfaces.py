@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from helpers.installation import Installation, some_process
+from musterd.core.errors import MusterError
 
 NAME = "org.musterd.Muster1"
 DBUS = Path(__file__).parents[2] / "dbus"
@@ -80,6 +81,14 @@ def test_the_daemon_serves_what_is_written(musterd: Installation, file: Path) ->
     (served,) = [i for i in shown.iter("interface") if i.get("name") == file.stem]
     (written,) = ElementTree.parse(file).iter("interface")
     assert list(_facts(served)) == list(_facts(written))
+
+
+def test_every_error_is_named() -> None:
+    text = (DBUS / f"{NAME}.Manager.xml").read_text()
+    (named,) = re.findall(rf"Errors are named {NAME}.Error.(.*?);", text, re.DOTALL)
+    assert set(re.findall(r"\b[A-Z]\w+", named)) == {
+        error.__name__ for error in MusterError.__subclasses__()
+    }
 
 
 def _facts(interface: ElementTree.Element) -> Iterator[tuple[object, ...]]:
