@@ -13,13 +13,11 @@ from musterd.core.evidence import Work
 from musterd.core.inhibitor import Inhibitor, letting_stop
 from musterd.core.pressure import Tier
 from musterd.core.session import Session, State
+from musterd.core.unfinished import why_not
 
 # For one prompt of the user. Agents that count at all overrule their hooks at 8.
 IN_A_ROW = 5
 
-MAX_TEXT = 4096  # characters of one answer; Claude Code cuts at 10,000
-MAX_REASON = 1024  # characters of one that is not ours
-MAX_SHOWN = 10  # items of one list
 HEAD = "musterd: this turn should not end yet"
 
 
@@ -104,11 +102,10 @@ class Block:
         """For the agent to read."""
         name = self.claims[0].id if len(self.claims) == 1 else "CLAIM"
         lines = "".join(f"\n- {reason}" for reason in self.reasons)
-        end = (
-            f"\nGo on with it. When it is done: musterctl claim done {name}; "
+        return (
+            f"{HEAD}:{lines}\nGo on with it. When it is done: musterctl claim done {name}; "
             f"if it cannot be done: musterctl claim abandon {name}."
         )
-        return f"{HEAD}:{lines}"[: MAX_TEXT - len(end)] + end
 
 
 Decision = Allow | Block
@@ -119,7 +116,7 @@ def decide(stop: Stop) -> Decision:
     if reasons := _asked(stop, (*_OWN_RULES, *_WORK_RULES)):
         return Allow(reasons)
     claims = stop.holding
-    return Block(tuple(claims), tuple(_why_not(stop, claims)))
+    return Block(tuple(claims), why_not(claims, stop.work))
 
 
 def lets_go(stop: Stop) -> Allow | None:
@@ -254,7 +251,7 @@ def _facts(stop: Stop) -> str:
 
 
 def _same_reasons(stop: Stop) -> str:
-    is_same = stop.row.holds and tuple(_why_not(stop, stop.holding)) == stop.row.reasons
+    is_same = stop.row.holds and why_not(stop.holding, stop.work) == stop.row.reasons
     return "it was told the same reasons just before" if is_same else ""
 
 
@@ -284,36 +281,3 @@ _WORK_RULES: tuple[tuple[str, Callable[[Stop], str]], ...] = (
     ("same-reasons", _same_reasons),
 )
 _EXHAUSTED = ("budget", "re-entrant", "in-a-row", "same-reasons")
-
-
-# Reasons to go on, in the words that the agent reads
-
-
-def _why_not(stop: Stop, claims: Sequence[Claim]) -> list[str]:
-    reasons = [reason for claim in claims for reason in _of_claim(claim)]
-    work = stop.work
-    if work is None:
-        return reasons
-    if work.uncommitted:
-        files = "file" if work.uncommitted == 1 else "files"
-        reasons.append(f"uncommitted work: {work.uncommitted} {files}")
-    if work.children:
-        reasons.append(f"still running: {_plain(_list(work.children))}")
-    if work.check:
-        reasons.append(f"the check says: {_plain(work.check)}")
-    return reasons
-
-
-def _of_claim(claim: Claim) -> list[str]:
-    said = [f"the task '{claim.task}' (claim {claim.id}) is {claim.phase}, not done"]
-    return [*said, f"open on its checklist: {_list(claim.checklist)}"] if claim.checklist else said
-
-
-def _plain(text: str) -> str:
-    """Of what programs print and are called: nothing that an agent or a terminal could take for more."""
-    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text.strip())[:MAX_REASON]
-
-
-def _list(items: Sequence[str]) -> str:
-    more = f" and {len(items) - MAX_SHOWN} more" if len(items) > MAX_SHOWN else ""
-    return ", ".join(items[:MAX_SHOWN]) + more
