@@ -29,7 +29,7 @@ class Claiming:
             owner=Owner.of(session, now),
             created_usec=now,
         )
-        await self._claims.add(claim)
+        await self._claims.add(claim, self._manager.config.limits)
         self._record(claim, f"claim '{claim.id}' of session '{session.id}': {claim.task}")
         return claim
 

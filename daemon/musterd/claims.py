@@ -5,14 +5,14 @@ from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 
 from musterd.core.claim import Claim, ClaimId, Row
+from musterd.core.config import LimitsConfig
 from musterd.core.errors import Failed, LimitReached, NoSuchClaim
 from musterd.core.session import SessionId
 from musterd.ports import Store
 
-ACTIVE_PER_SESSION = 16
-ACTIVE_PER_USER = 256
-ACTIVE = 4096
-FINISHED_PER_SESSION = 16  # remembered; older ones are forgotten
+# Finished ones that are remembered; older ones are forgotten.
+FINISHED_PER_SESSION = 16
+FINISHED_PER_USER = 256
 
 
 class Claims:
@@ -61,20 +61,24 @@ class Claims:
         if session_id in self._by_session:
             self._rows[session_id, enforced] = row
 
-    async def add(self, claim: Claim) -> None:
+    async def add(self, claim: Claim, limits: LimitsConfig) -> None:
         """On disk when it returns. Raises LimitReached."""
         async with self._adding:
-            self._check_room(claim)
+            self._check_room(claim, limits)
             await self._store.create_claim(claim)
             self._enter(claim)
         self._on_change(claim.owner.session)
 
-    def _check_room(self, claim: Claim) -> None:
+    def _check_room(self, claim: Claim, limits: LimitsConfig) -> None:
         active = [known for known in self._claims.values() if not known.is_finished]
         for limit, whose, count in (
-            (ACTIVE_PER_SESSION, "this session has", len(self.active(claim.owner.session))),
-            (ACTIVE_PER_USER, f"user {claim.uid} has", sum(known.uid == claim.uid for known in active)),
-            (ACTIVE, "there are", len(active)),
+            (limits.claims_per_session, "this session has", len(self.active(claim.owner.session))),
+            (
+                limits.claims_per_user,
+                f"user {claim.uid} has",
+                sum(known.uid == claim.uid for known in active),
+            ),
+            (limits.claims, "there are", len(active)),
         ):
             if count >= limit:
                 raise LimitReached(f"No more claims: {whose} {limit} that are active; finish some first.")
@@ -94,7 +98,7 @@ class Claims:
             raise NoSuchClaim(f"Claim '{claim.id}' was released meanwhile.")
         if claim.is_finished is not before.is_finished:
             self._on_change(claim.owner.session)
-            await self._forget_finished(claim.owner.session)
+            await self._forget_finished(claim)
 
     async def remove(self, claim_id: ClaimId) -> None:
         """Gone for good when this returns."""
@@ -109,10 +113,11 @@ class Claims:
             raise
         self._on_change(claim.owner.session)
 
-    async def _forget_finished(self, session_id: SessionId) -> None:
-        finished = [claim for claim in self.of(session_id) if claim.is_finished]
+    async def _forget_finished(self, latest: Claim) -> None:
+        of_session = [claim for claim in self.of(latest.owner.session) if claim.is_finished]
+        of_user = [claim for claim in self if claim.is_finished and claim.uid == latest.uid]
         with suppress(Failed):  # they are remembered a little longer
-            for claim in finished[:-FINISHED_PER_SESSION]:
+            for claim in (*of_session[:-FINISHED_PER_SESSION], *of_user[:-FINISHED_PER_USER]):
                 await self.remove(claim.id)
 
     async def forget_others(self, sessions: Container[object]) -> None:

@@ -6,6 +6,7 @@ ours makes it more than its budget.
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -41,7 +42,7 @@ MARGIN = 0.5
 # Left of ours when the facts are in, to write them down.
 WRITING = 0.1
 
-# Looks for work at one time: each starts programs. Who waits too long for one may stop.
+# Looks for work of one user at one time: each starts programs. Who waits too long for one may stop.
 LOOKS = 4
 
 
@@ -64,7 +65,8 @@ class Gatekeeper:
         self._manager = manager
         self._ports = manager.ports
         self._claims = manager.claims
-        self._looks = asyncio.Semaphore(LOOKS)
+        # No user's agents go on, or stop, because those of another keep us busy.
+        self._looks = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(LOOKS))
         manager.gate = self
 
     @property
@@ -193,7 +195,7 @@ class Gatekeeper:
 
     async def _work(self, session: Session, until: float) -> Work | None:
         config = self._manager.config.stop_gate
-        async with self._looks:
+        async with self._looks[session.uid]:
             try:
                 warden = await self._manager.warden_of(session.uid)
                 left = until - WRITING - asyncio.get_running_loop().time()

@@ -11,9 +11,10 @@ import pytest
 
 from helpers.builders import MINUTE, NOW, SECOND
 from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, FakeAgent
-from musterd.claims import ACTIVE_PER_SESSION, FINISHED_PER_SESSION
+from helpers.wait import until
+from musterd.claims import FINISHED_PER_SESSION, FINISHED_PER_USER
 from musterd.core.claim import Claim
-from musterd.core.config import Config, StopGateConfig
+from musterd.core.config import Config, LimitsConfig, StopGateConfig
 from musterd.core.errors import (
     AccessDenied,
     Failed,
@@ -28,6 +29,7 @@ from musterd.core.pressure import Tier
 from musterd.core.session import Agent, Session, State
 from musterd.core.spec import Spec
 from musterd.core.stopgate import GateMode
+from musterd.gatekeeper import LOOKS
 from musterd.ports import Caller
 
 ALLOWED = (False, "{}")
@@ -337,6 +339,22 @@ async def test_a_disk_that_hangs_lets_it_go() -> None:
     assert bench.claimed().enforced.used <= 1
 
 
+async def test_a_user_whose_work_is_slow_to_find_lets_nobody_else_off() -> None:
+    bench = await Held().begin()
+    bench.bob.start(2)
+    theirs = await bench.manager.register(BOB, Spec(pid=2, agent_session_id="t2"))
+    await bench.claiming.claim(BOB, {"session": theirs.id, "task": "slow"})
+    bench.bob.before_work = asyncio.Event().wait
+    bob = replace(BOB, pid=2)
+    stops = [
+        asyncio.create_task(bench.manager.report_event(bob, Agent.CODEX, "stop", {"id": "t2"}))
+        for _ in range(3 * LOOKS)
+    ]
+    await until(lambda: len([line for line in bench.bob.told if line.startswith("work")]) >= LOOKS)
+    assert await bench.stop()
+    assert set(await asyncio.gather(*stops)) == {ALLOWED}
+
+
 async def test_what_the_call_waited_before_it_was_served_counts() -> None:
     bench = await Held().begin()
     now = asyncio.get_running_loop().time()
@@ -487,20 +505,52 @@ async def test_a_claim_that_is_not_there_and_a_session_that_has_ended() -> None:
         await bench.claiming.claim(ALICE, {"session": bench.session.id, "task": "x"})
 
 
-async def test_claims_are_limited_and_finished_ones_forgotten() -> None:
+@pytest.mark.parametrize(
+    ("limits", "refusal"),
+    [
+        (LimitsConfig(claims_per_session=3), "this session has 3"),
+        (LimitsConfig(claims_per_user=3), "user 1000 has 3"),
+        (LimitsConfig(claims=3), "there are 3"),
+    ],
+)
+async def test_active_claims_are_limited(limits: LimitsConfig, refusal: str) -> None:
+    bench = await Held(Config(limits=limits)).begin()
+    spec = {"session": bench.session.id, "task": "more"}
+    for _ in range(2):
+        await bench.claiming.claim(ALICE, spec)
+    with pytest.raises(LimitReached, match=refusal):
+        await bench.claiming.claim(ALICE, spec)
+    await bench.claiming.update(ALICE, bench.claim.id, {"phase": "done"})
+    await bench.claiming.claim(ALICE, spec)
+
+
+async def finish(bench: Held, session: Session, count: int) -> None:
+    for _ in range(count):
+        claim = await bench.claiming.claim(ALICE, {"session": session.id, "task": "short"})
+        await bench.claiming.update(ALICE, claim.id, {"phase": "abandoned"})
+
+
+async def test_finished_claims_are_forgotten_but_the_last_of_a_session() -> None:
     bench = await Held().begin()
-    more = [{"session": bench.session.id, "task": f"t{number}"} for number in range(ACTIVE_PER_SESSION - 1)]
-    claims = [await bench.claiming.claim(ALICE, spec) for spec in more]
-    with pytest.raises(LimitReached):
-        await bench.claiming.claim(ALICE, more[0])
-    for claim in claims:
-        await bench.claiming.update(ALICE, claim.id, {"phase": "done"})
-    for _ in range(5):
-        again = await bench.claiming.claim(ALICE, more[0])
-        await bench.claiming.update(ALICE, again.id, {"phase": "abandoned"})
+    await finish(bench, bench.session, FINISHED_PER_SESSION + 5)
     kept = bench.manager.claims.of(bench.session.id)
     assert len([claim for claim in kept if claim.is_finished]) == FINISHED_PER_SESSION
     assert bench.store.claims.keys() == {claim.id for claim in kept}
+    assert bench.claimed() in kept
+
+
+async def test_finished_claims_of_all_sessions_of_a_user_are_forgotten_but_the_last() -> None:
+    """Sessions that have ended are remembered for long, and with them what they had claimed."""
+    bench = await Held().begin()
+    for pid in range(2, 3 + FINISHED_PER_USER // FINISHED_PER_SESSION):
+        bench.alice.start(pid)
+        session = await bench.manager.register(ALICE, Spec(pid=pid))
+        await finish(bench, session, FINISHED_PER_SESSION)
+        bench.manager.end(session, "exited")
+    finished = [claim for claim in bench.manager.claims if claim.is_finished]
+    assert len(finished) == FINISHED_PER_USER
+    assert bench.manager.claims.of(session.id) == finished[-FINISHED_PER_SESSION:]
+    assert bench.store.claims.keys() == {claim.id for claim in bench.manager.claims}
 
 
 async def test_a_claim_that_cannot_be_written_is_none() -> None:

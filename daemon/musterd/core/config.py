@@ -194,6 +194,9 @@ class EventsConfig:
 class LimitsConfig:
     sessions_per_user: int = _option(200, count, "Live sessions of one user at the most.")
     sessions: int = _option(10000, count, "Live sessions in all.")
+    claims_per_session: int = _option(16, count, "Active claims of one session at the most.")
+    claims_per_user: int = _option(256, count, "Active claims of one user at the most.")
+    claims: int = _option(4096, count, "Active claims in all.")
 
 
 @dataclass(frozen=True, slots=True)
