@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -103,8 +104,19 @@ def test_the_command_is_the_same_line_for_ever(user: User, agent: str) -> None:
     user.ctl("install", agent)
     hooks = json.loads(user.file(agent).read_text())["hooks"]
     commands = {event: groups[0]["hooks"][0]["command"] for event, groups in hooks.items()}
-    assert commands == {event: f"{user.hook} {agent} {event}" for event in hooks}
+    otherwise = " || echo '{}'" if agent == "gemini" else ""
+    assert commands == {event: f"{user.hook} {agent} {event}{otherwise}" for event in hooks}
     assert "Stop" in hooks or "AfterAgent" in hooks
+
+
+def test_gemini_goes_on_when_the_hook_is_gone(user: User) -> None:
+    """An exit status such as 127 would be a "no" to it: to each prompt of its user, and to each tool."""
+    user.ctl("install", "gemini")
+    user.hook.unlink()
+    for groups in json.loads(user.file("gemini").read_text())["hooks"].values():
+        command = ["/bin/sh", "-c", groups[0]["hooks"][0]["command"]]
+        done = subprocess.run(command, input=b"{}", capture_output=True, check=False)
+        assert (done.returncode, done.stdout) == (0, b"{}\n")
 
 
 def test_a_path_with_a_blank_is_quoted_for_the_shell(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,7 +354,7 @@ def _snake(event: str) -> str:
         ("gemini", '{"hooksConfig": {"enabled": true}}', ""),
         ("gemini", '{"hooksConfig": {"enabled": false}} // why', "hooks are off: 'hooksConfig.enabled'"),
         ("gemini", '{"hooksConfig": {"disabled": ["other", 1]}}', ""),
-        ("gemini", '{"hooksConfig": {"disabled": ["HOOK gemini AfterAgent"]}}',
+        ("gemini", """{"hooksConfig": {"disabled": ["HOOK gemini AfterAgent || echo '{}'"]}}""",
          "hooks of ours are in 'hooksConfig.disabled'"),
     ],
 )  # fmt: skip

@@ -124,8 +124,9 @@ class Wiring:
                 raise CtlError(f"{self.path} is not ours.", "Move it away, then try again.")
             return _extension(hooks)
         assert hooks is not None
+        otherwise = f" || echo {shlex.quote(hooks.otherwise)}" if hooks.otherwise else ""
         wanted = {
-            event: merge.handler(shlex.join((*program(), name, event)), hooks.timeout)
+            event: merge.handler(shlex.join((*program(), name, event)) + otherwise, hooks.timeout)
             for event in hooks.events
         }
         self._check(hooks, text)
