@@ -174,6 +174,7 @@ def test_all_reasons_are_given_in_one_answer() -> None:
         ),
     )
     assert all(f"\n- {reason}" in decision.text for reason in decision.reasons)
+    assert "\n\nGo on with it." in decision.text  # in Markdown no part of the last reason
     assert "musterctl claim done CLAIM" in decision.text
 
 

@@ -103,7 +103,7 @@ class Block:
         name = self.claims[0].id if len(self.claims) == 1 else "CLAIM"
         lines = "".join(f"\n- {reason}" for reason in self.reasons)
         return (
-            f"{HEAD}:{lines}\nGo on with it. When it is done: musterctl claim done {name}; "
+            f"{HEAD}:{lines}\n\nGo on with it. When it is done: musterctl claim done {name}; "
             f"if it cannot be done: musterctl claim abandon {name}."
         )
 
