@@ -91,6 +91,7 @@ class FakeDaemon:
     body: list[object] = field(default_factory=lambda: [False, ""])
     error: str = ""
     is_silent: bool = False
+    delay: float = 0  # seconds
     told: list[list[object]] = field(default_factory=list)
 
     def says(self, output: str, *, block: bool = False) -> None:
@@ -100,8 +101,10 @@ class FakeDaemon:
 
     def method_called(self, link: Link, message: Message) -> None:
         self.told.append(message.body)
-        if self.is_silent:
-            return
+        if not self.is_silent:
+            asyncio.get_running_loop().call_later(self.delay, self._answer, link, message)
+
+    def _answer(self, link: Link, message: Message) -> None:
         if self.error:
             link.send(Message.new_error(message, f"{BUS_NAME}.Error.Failed", self.error))
         else:

@@ -1,0 +1,280 @@
+"""The stop gate and the real agents: who is held, what it reads, when it may stop, and what cannot hold it.
+
+The model does what its prompt says, and a reason to go on is a prompt: so the task tells what to do.
+"""
+
+import asyncio
+import json
+import re
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from helpers.client import client
+from helpers.daemon import DAEMON, NAME, Daemon
+from helpers.hook import fake_daemon
+from helpers.private_bus import DBusDaemon, PrivateBus
+from musterd.bus.signals import Match
+from musterd.core.stopgate import HEAD
+
+from .agents import AGENTS, Lab, Pane, until
+from .test_gates import ours
+from .test_life import appear, state_is
+
+pytestmark = pytest.mark.real
+
+HELD = ["pi", "codex", "gemini"]
+ALL = [*HELD, "opencode"]
+
+# On the screen, or in the title, as long as a turn runs.
+BUSY = {
+    "pi": "Working",
+    "codex": r"^[\u2800-\u28ff]|esc to interrupt",
+    "gemini": "esc to cancel|Working",
+    "opencode": "esc interrupt",
+}
+
+# The hooks that ask whether a turn may end.
+STOPS = {
+    "pi": "agent_before_settle",
+    "codex": "Stop",
+    "gemini": "AfterAgent",
+    "opencode": "session.idle",
+}
+
+# What the tools of an agent run: a task that ends its own claim, one that gets nowhere, one that moves on.
+FINISH = "tidy up MOCK:sh=~/finish #"
+STUCK = "tidy up"
+MOVE_ON = "tidy up MOCK:sh=~/work #"
+
+
+def tools(lab: Lab, task: str) -> None:
+    """Short names for what the model is told to run: a prompt is to fit into a line."""
+    for name, line in {
+        "claim": f"{lab.musterctl} claim start --task '{task}'",
+        "finish": f"{lab.musterctl} claim done",
+        "work": 'touch "$(date +%N)"',
+    }.items():
+        (lab.home / name).write_text(f"#!/bin/sh\n{line}\n")
+        (lab.home / name).chmod(0o755)
+
+
+def history(lab: Lab) -> list[dict[str, str]]:
+    """Of the stop gate, oldest first."""
+    rows: list[dict[str, str]] = json.loads(lab.ctl("gate", "history", "--json"))
+    return rows
+
+
+def kinds(lab: Lab) -> list[str]:
+    return [row["Kind"] for row in history(lab)]
+
+
+def told(lab: Lab) -> list[str]:
+    """The prompts of the model in which the gate speaks."""
+    asked = map(json.loads, lab.model_log.read_text().splitlines())
+    prompts = [one["prompt"] for one in asked if "prompt" in one and not one["goes_on"]]
+    return [prompt for prompt in prompts if "Go on with it" in prompt]
+
+
+def is_at_rest(pane: Pane, key: str) -> bool:
+    return not re.search(BUSY[key], f"{pane.show('#{pane_title}')}\n{pane.screen()}", re.MULTILINE)
+
+
+def point(lab: Lab, bus: str) -> None:
+    """Its hooks call there from now on, by the same command line, and note when they have answered."""
+    hook = program(lab)
+    script = f'#!/bin/sh\nMUSTERD_BUS={bus} {DAEMON}/musterd-hook "$@"\necho "$2" >>{hook}.log\n'
+    hook.with_suffix(".new").write_text(script)
+    hook.with_suffix(".new").chmod(0o755)
+    hook.with_suffix(".new").rename(hook)
+
+
+def program(lab: Lab) -> Path:
+    assert lab.musterctl
+    return lab.musterctl.with_name("musterd-hook")
+
+
+def asked(lab: Lab, key: str) -> int:
+    """How often a hook has answered whether a turn may end."""
+    log = program(lab).with_suffix(".log")
+    return log.read_text().splitlines().count(STOPS[key]) if log.exists() else 0
+
+
+def answers(pane: Pane) -> set[str]:
+    return set(re.findall(r"MOCK-(?:REPLY|DONE)-\d+", pane.screen()))
+
+
+def turn(pane: Pane, key: str, prompt: str = "hello", *, asks: bool = True) -> float:
+    """Have a prompt answered -> seconds until its turn has ended."""
+    before, count = answers(pane), asked(pane.lab, key)
+    pane.type(prompt)
+    began = time.monotonic()
+    pane.press("Enter")
+    until(lambda: answers(pane) - before, 40, "an answer")
+    if asks:
+        until(lambda: asked(pane.lab, key) > count, 40, "it was asked whether the turn may end")
+    until(lambda: is_at_rest(pane, key), 40, "the turn ends")
+    return time.monotonic() - began
+
+
+def begin(lab: Lab, daemon: Daemon, key: str, mode: str, task: str) -> tuple[Pane, str]:
+    lab.ctl("gate", "mode", mode)
+    tools(lab, task)
+    point(lab, daemon.bus.address)
+    pane, session, _ = appear(lab, daemon, AGENTS[key])
+    return pane, session
+
+
+@pytest.mark.parametrize("key", HELD)
+def test_owner_is_held_with_the_reasons_and_goes_on_until_it_is_done(
+    hooked_lab: Lab, hooked_daemon: Daemon, key: str
+) -> None:
+    lab, daemon = hooked_lab, hooked_daemon
+    pane, session = begin(lab, daemon, key, "enforce", FINISH)
+    pane.submit("please MOCK:sh=~/claim")
+    until(lambda: kinds(lab)[-2:] == ["claim", "stop"], 60, "it may stop")
+    assert kinds(lab) == ["gate-mode", "claim", "held", "claim", "stop"]
+    assert len(told(lab)) == 1
+    assert HEAD in told(lab)[0]
+    assert "is active, not done" in told(lab)[0]
+    assert "tidy up" in pane.screen()
+    until(state_is(daemon, session, "idle"), 10, "it is idle")
+    turn(pane, key)
+    assert len(told(lab)) == 1
+
+
+@pytest.mark.parametrize("key", HELD)
+async def test_after_its_budget_it_may_stop_and_that_is_announced(
+    hooked_lab: Lab, hooked_daemon: Daemon, key: str
+) -> None:
+    lab, daemon = hooked_lab, hooked_daemon
+    announced: list[tuple[str, str, bool]] = []
+
+    def act() -> Pane:
+        pane, session = begin(lab, daemon, key, "enforce", MOVE_ON)
+        pane.submit("please MOCK:sh=~/claim")
+        until(lambda: kinds(lab)[-1] == "let-go", 80, "it may stop")
+        until(state_is(daemon, session, "idle"), 10, "it is idle")
+        return pane
+
+    async with client(daemon.bus.address) as caller:
+        match = Match(NAME, interface=f"{NAME}.StopGate", member="StopEvaluated")
+        await caller.bus.subscribe(match, lambda signal: announced.append(tuple(signal.args)))
+        pane = await asyncio.to_thread(act)
+    assert [verdict for _, verdict, _ in announced] == ["block", "block", "block", "exhausted"]
+    assert kinds(lab) == ["gate-mode", "claim", "held", "held", "held", "let-go"]
+    assert [f"{count} file" in prompt for count, prompt in enumerate(told(lab))] == [False, True, True]
+    assert "though its claim is not done: the budget of 3 holds is used up" in history(lab)[-1]["Text"]
+    await asyncio.to_thread(turn, pane, key)
+    assert kinds(lab)[-1] == "let-go"
+
+
+@pytest.mark.parametrize("key", HELD)
+def test_another_in_the_same_directory_is_not_held_and_costs_the_owner_nothing(
+    hooked_lab: Lab, hooked_daemon: Daemon, key: str
+) -> None:
+    lab, daemon = hooked_lab, hooked_daemon
+    lab.ctl("gate", "mode", "enforce")
+    point(lab, daemon.bus.address)
+    owner, other = lab.start(AGENTS[key]), lab.start(AGENTS[key])
+    until(lambda: len(ours(lab, daemon)) == 2, 5, "both are on the roll")
+    turn(owner, key)
+    terminal = f"tmux:{lab.socket}:{owner.show('#{pane_id}')}"
+    mine = next(one for one in ours(lab, daemon) if daemon.session(one)["Terminal"] == terminal)
+    claim = lab.ctl("claim", "start", "--session", mine, "--task", STUCK).strip()
+    for _ in range(2):
+        turn(other, key)
+    (row,) = json.loads(lab.ctl("claim", "list", "--json"))
+    assert (row["Claim"], row["HoldsUsed"]) == (claim, 0)
+    assert told(lab) == []
+    owner.submit("hello")
+    until(lambda: kinds(lab)[-2:] == ["held", "let-go"], 40, "the owner is held, and told nothing twice")
+    assert len(told(lab)) == 1
+    assert STUCK in owner.screen()
+    assert STUCK not in other.screen()
+
+
+@pytest.mark.parametrize("key", ALL)
+def test_in_shadow_nothing_is_held_and_the_history_shows_what_would_be(
+    hooked_lab: Lab, hooked_daemon: Daemon, key: str
+) -> None:
+    lab, daemon = hooked_lab, hooked_daemon
+    pane, session = begin(lab, daemon, key, "shadow", STUCK)
+    turn(pane, key, "please MOCK:sh=~/claim")
+    until(lambda: kinds(lab)[-1] == "would-hold", 10, "it is written down")
+    assert f"the task '{STUCK}'" in history(lab)[-1]["Text"]
+    until(state_is(daemon, session, "idle"), 10, "it is idle")
+    turn(pane, key)
+    assert told(lab) == []
+
+
+def test_opencode_is_prompted_anew_and_knows_by_whom(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
+    lab, daemon = hooked_lab, hooked_daemon
+    pane, session = begin(lab, daemon, "opencode", "enforce", FINISH)
+    pane.submit("please MOCK:sh=~/claim")
+    until(lambda: kinds(lab)[-2:] == ["claim", "stop"], 60, "it may stop")
+    assert kinds(lab) == ["gate-mode", "claim", "held", "claim", "stop"]
+    assert told(lab)[0].startswith("[musterd] Your user did not write this.")
+    assert "Your user did not write this" in pane.screen()
+    until(state_is(daemon, session, "idle"), 10, "it is idle")
+    turn(pane, "opencode")
+    assert len(told(lab)) == 1
+
+
+@contextmanager
+def standing_still(daemon: Daemon) -> Iterator[None]:
+    assert daemon.process
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("key", ALL)
+def test_whatever_is_wrong_with_musterd_its_turn_ends(
+    hooked_lab: Lab,
+    hooked_daemon: Daemon,
+    private_bus: PrivateBus,
+    tmp_path_factory: pytest.TempPathFactory,
+    key: str,
+) -> None:
+    lab, daemon = hooked_lab, hooked_daemon
+    pane, session = begin(lab, daemon, key, "enforce", STUCK)
+    times = {"the first": turn(pane, key), "nothing wrong": turn(pane, key)}
+    lab.ctl("claim", "start", "--session", session, "--task", STUCK)
+    with standing_still(daemon):
+        times["daemon SIGSTOPped"] = turn(pane, key)
+    with DBusDaemon(tmp_path_factory.mktemp("bus") / "bus") as bus, fake_daemon(bus.address) as fake:
+        point(lab, bus.address)
+        fake.says("{}")
+        fake.delay = 1.0
+        times["daemon slow"] = turn(pane, key)
+        fake.delay = 0
+        fake.is_silent = True
+        times["daemon silent"] = turn(pane, key)
+        fake.is_silent = False
+        for case, garbage in GARBAGE.items():
+            fake.says(garbage, block=True)
+            times[case] = turn(pane, key)
+        fake.signature, fake.body = "au", [[1, 2, 3]]
+        times["of another version"] = turn(pane, key)
+    times["no bus"] = turn(pane, key)
+    point(lab, private_bus.address)
+    daemon.stop()
+    times["no daemon"] = turn(pane, key)
+    program(lab).unlink()
+    times["no hook"] = turn(pane, key, asks=False)
+    assert told(lab) == []
+    print(f"{key}:", ", ".join(f"{case} {seconds:.1f} s" for case, seconds in times.items()))
+
+
+GARBAGE = {
+    "garbage": "\x1b[31mTraceback {%s} \\\n",
+    "half an answer": '{"decision": "block", "reason": ',
+    "another shape": '[{"decision": 7}]',
+}
