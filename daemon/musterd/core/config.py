@@ -172,8 +172,9 @@ class StopGateConfig:
     check_command: tuple[str, ...] = _option(
         (),
         words,
-        "The operator's own check, run as the session's user in its directory: status 0 lets it stop, "
-        "1 holds it with what was printed as the reason. MUSTERD_CHECK_SESSION says whom it is about.",
+        "The operator's own check of a session with an open claim, run as its user in its directory: "
+        "status 1 adds what it printed to the reasons that the agent is told, 0 adds none, any other "
+        "lets it stop. MUSTERD_CHECK_SESSION, _AGENT and _AGENT_SESSION say whom it is about.",
     )
     check_timeout: float = _option(1.0, span, "A check that takes longer is ended, and lets it stop.")
 
