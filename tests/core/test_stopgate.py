@@ -239,7 +239,7 @@ def test_what_programs_say_is_cut_and_made_harmless(work: Work) -> None:
     assert isinstance(decision, Block)
     assert len(decision.text) <= MAX_TEXT + 256  # what stands around the reasons
     assert decision.text.endswith("musterctl claim abandon c1.")
-    assert decision.text.replace("\n- ", "").replace("\nGo on", "").isprintable()
+    assert decision.text.replace("\n- ", "").replace("\n\nGo on", "").isprintable()
     assert len(decision.reasons) == 3
 
 

@@ -546,7 +546,7 @@ async def test_finished_claims_of_all_sessions_of_a_user_are_forgotten_but_the_l
         bench.alice.start(pid)
         session = await bench.manager.register(ALICE, Spec(pid=pid))
         await finish(bench, session, FINISHED_PER_SESSION)
-        bench.manager.end(session, "exited")
+        bench.manager.roll.end(session, "exited")
     finished = [claim for claim in bench.manager.claims if claim.is_finished]
     assert len(finished) == FINISHED_PER_USER
     assert bench.manager.claims.of(session.id) == finished[-FINISHED_PER_SESSION:]
