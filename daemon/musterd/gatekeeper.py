@@ -7,7 +7,7 @@ ours makes it more than its budget.
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from musterd.agents.base import Json
@@ -59,15 +59,15 @@ class _Question:
 
 
 class Gatekeeper:
-    """Answers for the manager: `ask` and `heard` are called with what hooks report."""
+    """`ask` and `heard` are called with what hooks report; `is_here` says whether one still waits."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, is_here: Callable[[Caller], Awaitable[bool]]) -> None:
+        self.is_here = is_here
         self._manager = manager
         self._ports = manager.ports
         self._claims = manager.claims
         # No user's agents go on, or stop, because those of another keep us busy.
         self._looks = defaultdict[int, asyncio.Semaphore](lambda: asyncio.Semaphore(LOOKS))
-        manager.gate = self
 
     @property
     def acting_mode(self) -> GateMode:
@@ -166,7 +166,7 @@ class Gatekeeper:
         if allow := lets_go(stop):
             return allow
         work = await self._work(stop.session, asked.until)
-        if not await self._manager.is_here(asked.caller):
+        if not await self.is_here(asked.caller):
             return _allow("late", "its hook does not wait for the answer any more")
         # Anything may have happened meanwhile: all that we know is looked up again.
         before, stop = stop, replace(self._stop(asked), work=work)

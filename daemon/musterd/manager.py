@@ -6,23 +6,21 @@ sessions up again, since anything may have happened meanwhile.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from musterd.agents.base import Json
 from musterd.attendance import Attendance
 from musterd.claims import Claims
 from musterd.core import life
 from musterd.core.config import Config
-from musterd.core.errors import AccessDenied, InvalidArgs, MusterError, NoSuchSession
-from musterd.core.event import EventKind
+from musterd.core.errors import AccessDenied, MusterError, NoSuchSession
 from musterd.core.inhibitor import Inhibitor, What, parse_mode, parse_what
 from musterd.core.pressure import Pressure, Reading, Tier
 from musterd.core.registry import Registry
-from musterd.core.session import Agent, PidRef, Session, SessionId, Source, State
+from musterd.core.session import Agent, PidRef, Session, SessionId, State
 from musterd.core.spec import Spec, text
 from musterd.core.state import Modes
 from musterd.core.stopgate import GateMode
@@ -33,7 +31,6 @@ from musterd.ports import (
     Action,
     Appeared,
     Caller,
-    Gate,
     Gone,
     Leader,
     Ports,
@@ -47,10 +44,6 @@ from musterd.roll import Roll
 logger = logging.getLogger(__name__)
 
 
-async def _always(_: Caller) -> bool:
-    return True
-
-
 class Manager:
     def __init__(self, config: Config, ports: Ports) -> None:
         self.config = config
@@ -60,8 +53,6 @@ class Manager:
         self.pressure = Pressure()
         self.inhibitors = Inhibitors(partial(ports.announcer.manager_changed, "NInhibitors"))
         self.claims = Claims(ports.store, self._claims_changed)
-        self.gate: Gate | None = None  # without one, every turn may end
-        self.is_here: Callable[[Caller], Awaitable[bool]] = _always  # whether it waits for its answer
         self._interrupted: dict[SessionId, Session] = {}  # as loaded
         self._troubles: dict[str, str] = {}
         self._appeared: asyncio.Queue[Leader] = asyncio.Queue()
@@ -243,52 +234,6 @@ class Manager:
             with suppress(NoSuchSession):
                 return await warden.leader(pid, None)
         return await warden.leader(pid, agent or Agent.OTHER)
-
-    # Sessions speak
-
-    async def report_event(
-        self, caller: Caller, agent: Agent, event: str, payload: Json, *, begun: float | None = None
-    ) -> tuple[bool, str]:
-        """What a hook saw -> (block, what the hook must print). Finds or registers the session.
-
-        `begun` is when it called, in the time of the loop; None is now.
-        """
-        begun = asyncio.get_running_loop().time() if begun is None else begun
-        adapter = self.ports.adapters[agent]
-        try:
-            spoken = adapter.hook_event(event, payload, self.ports.clock.now())
-        except ValueError as exc:
-            raise InvalidArgs(f"{agent} event '{text(event)}': {exc}") from exc
-        session = await self._reporter(caller, agent, spoken.cwd)
-        held = ""
-        if self.gate and spoken.kind is EventKind.STOP:
-            hold = partial(adapter.block, event)
-            held = await self.gate.ask(caller, session.id, spoken, payload, hold, begun)
-        elif self.gate:
-            self.gate.heard(session.id, spoken, payload)
-        if held:
-            spoken = replace(spoken, kind=EventKind.WORK)  # it goes on
-        elif spoken.kind is EventKind.STOP and adapter.stop_is_end:
-            spoken = replace(spoken, kind=EventKind.SETTLED)  # it is allowed, and nothing else will say so
-        await self.roll.hear(session.id, spoken, Source.HOOK)
-        return bool(held), held or adapter.nothing_to_say(event)
-
-    async def _reporter(self, caller: Caller, agent: Agent, cwd: str) -> Session:
-        """Whose hook calls: the nearest agent of that name above it, recognised or registered by hand."""
-        warden = await self.warden_of(caller.uid)
-        leader: Leader | None = None
-        with suppress(NoSuchSession):
-            leader = await warden.leader(caller.pid, None)
-        if leader and leader.agent is agent:
-            known = self.registry.by_leader(leader.process)
-            return known or await self.enrolment.enrol(leader, Spec(cwd=cwd), how="adopted by its hook")
-        for process in await warden.lineage(caller.pid):
-            if leader and process.is_same(leader.process):
-                break  # what is above belongs to an agent around this one
-            session = self.registry.by_leader(process)
-            if session and (session.agent, session.uid) == (agent, caller.uid):
-                return session
-        raise NoSuchSession(f"Process {caller.pid} belongs to no {agent} that is known.")
 
     # Sessions go
 

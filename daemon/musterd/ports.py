@@ -1,10 +1,10 @@
 """What the manager needs of the world, as Protocols. Adapters in `host`, `bus` and `warden` fulfil them."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from musterd.agents.base import Adapter, Json, ProcessFacts
+from musterd.agents.base import Adapter, ProcessFacts
 from musterd.core.claim import Claim, ClaimId
 from musterd.core.event import AgentEvent
 from musterd.core.evidence import Observation, Usage, Work
@@ -305,29 +305,6 @@ class Announcer(Protocol):
     def reap_cancelled(self, session: Session, gate: str) -> None: ...
 
     def session_reaped(self, session: Session, freed: int, *, dry_run: bool) -> None: ...
-
-
-class Gate(Protocol):
-    """What hooks report, for the stop gate. Neither method raises, nor takes longer than a hook waits."""
-
-    def heard(self, session_id: SessionId, event: AgentEvent, payload: Json) -> None:
-        """Before the session hears it; every event but a stop."""
-
-    async def ask(
-        self,
-        caller: "Caller",
-        session_id: SessionId,
-        event: AgentEvent,
-        payload: Json,
-        hold: Callable[[str], str],
-        begun: float,
-    ) -> str:
-        """Whether a turn may end -> what its hook must print to hold it, "" to let it end.
-
-        `caller` is the hook: one that does not wait any more holds nobody. `hold` puts a reason into the
-        agent's dialect ("" if that agent cannot be held); `begun` is when the hook called, in the time of
-        the loop.
-        """
 
 
 @dataclass(frozen=True, slots=True)

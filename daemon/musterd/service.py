@@ -34,6 +34,7 @@ from musterd.core.errors import MusterError
 from musterd.core.session import State
 from musterd.ender import Ender
 from musterd.gatekeeper import Gatekeeper
+from musterd.hooks import Hooks
 from musterd.host import journal
 from musterd.host.clock import HostClock
 from musterd.host.configfiles import read_config
@@ -222,7 +223,6 @@ async def _build(
     callers = Callers(bus)
     stack.callback(callers.forget_all)
     door.callers = callers
-    manager.is_here = door.is_here
     polkit.bus = units.bus = bus
     announcer.claims_of = manager.claims.active
     announcer.root_values = lambda: {
@@ -277,9 +277,11 @@ def _front(
     stack.callback(holds.close)
     front = Front(contract, door, LIMITS)
     front.uid_of = door.uid_of
-    manager_iface = ManagerInterface(manager, remote, ender, reviver, door, holds)
+    gatekeeper = Gatekeeper(manager, door.is_here)
+    hooks = Hooks(manager, gatekeeper)
+    manager_iface = ManagerInterface(manager, hooks, remote, ender, reviver, door, holds)
     reaper_iface = ReaperInterface(manager, judge, reaper, door)
-    stop_gate_iface = StopGateInterface(manager, Gatekeeper(manager), Claiming(manager), door)
+    stop_gate_iface = StopGateInterface(manager, gatekeeper, Claiming(manager), door)
     front.register(MANAGER, manager_iface.handlers)
     front.register(REAPER, reaper_iface.handlers)
     front.register(STOP_GATE, stop_gate_iface.handlers)

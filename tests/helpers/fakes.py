@@ -18,6 +18,7 @@ from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.core.state import Modes
 from musterd.ender import Ender
 from musterd.gatekeeper import Gatekeeper
+from musterd.hooks import Hooks
 from musterd.judge import Judge
 from musterd.manager import Manager
 from musterd.ports import (
@@ -391,6 +392,7 @@ class Bench:
         self.announcer = FakeAnnouncer()
         self.clock: FakeClock = past.clock if past else FakeClock()
         self.gauge = FakeGauge()
+        self.adapters: dict[Agent, FakeAgent] = {agent: FakeAgent() for agent in Agent}
         ports = Ports(
             self.wardens,
             self.store,
@@ -399,7 +401,7 @@ class Bench:
             FakeAuthority(*operators),
             self.clock,
             self.gauge,
-            {agent: FakeAgent() for agent in Agent},
+            self.adapters,
             BOOT,
             OURS,
         )
@@ -409,8 +411,13 @@ class Bench:
         self.reviver = Reviver(self.manager)
         self.judge = Judge(self.manager)
         self.reaper = Reaper(self.manager, self.judge, self.ender)
-        self.gatekeeper = Gatekeeper(self.manager)
+        self.gatekeeper = Gatekeeper(self.manager, _always)
+        self.hooks = Hooks(self.manager, self.gatekeeper)
         self.claiming = Claiming(self.manager)
+
+
+async def _always(_: Caller) -> bool:
+    return True
 
 
 DISK_FULL = Failed("The disk is full.")

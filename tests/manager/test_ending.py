@@ -79,7 +79,7 @@ async def test_what_changes_in_the_grace_cancels_it() -> None:
     relief = asyncio.create_task(bench.reaper.relieve())
     await until(lambda: told(bench, "prepare"))
     bench.alice.parents[50] = 1
-    await bench.manager.report_event(ALICE, session.agent, "turn-start", {"id": "t1"})
+    await bench.hooks.report_event(ALICE, session.agent, "turn-start", {"id": "t1"})
     await relief
     assert told(bench, "cancelled") == [f"cancelled {session.id} turn"]
     assert f"end {session.id}" not in bench.alice.told

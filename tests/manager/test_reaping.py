@@ -32,7 +32,7 @@ async def idle_sessions(count: int = 1, config: Config = EAGER) -> tuple[Bench, 
             ALICE, Spec(pid=pid, agent=Agent.CODEX, agent_session_id=f"t{pid}")
         )
         bench.alice.parents[50] = pid
-        await bench.manager.report_event(ALICE, Agent.CODEX, "settled", {"id": f"t{pid}"})
+        await bench.hooks.report_event(ALICE, Agent.CODEX, "settled", {"id": f"t{pid}"})
         sessions.append(bench.manager.registry.get(session.id))
         bench.clock.time += SECOND
     return bench, sessions
@@ -250,7 +250,7 @@ async def test_what_begins_while_the_directory_is_looked_at_keeps() -> None:
     bench, (session,) = await ripe()
 
     async def begin() -> None:
-        await bench.manager.report_event(ALICE, Agent.CODEX, "turn-start", {"id": "t1"})
+        await bench.hooks.report_event(ALICE, Agent.CODEX, "turn-start", {"id": "t1"})
 
     bench.alice.before_work = begin
     assert (await bench.judge.explain(session))[0].kept_by == "turn"

@@ -102,13 +102,13 @@ async def test_one_more_than_the_limit_is_refused() -> None:
 async def test_hook_finds_the_session_of_its_agent_or_makes_it() -> None:
     bench = started(1)
     bench.alice.parents[50] = 1
-    assert await bench.manager.report_event(ALICE, Agent.CODEX, "turn-start", {"id": "t1"}) == (False, "{}")
+    assert await bench.hooks.report_event(ALICE, Agent.CODEX, "turn-start", {"id": "t1"}) == (False, "{}")
     (session,) = bench.manager.visible(ALICE)
     assert (session.state, session.state_source, session.agent_session_id) == (State.BUSY, Source.HOOK, "t1")
-    await bench.manager.report_event(ALICE, Agent.CODEX, "settled", {"id": "t1"})
+    await bench.hooks.report_event(ALICE, Agent.CODEX, "settled", {"id": "t1"})
     assert [s.state for s in bench.manager.visible(ALICE)] == [State.BUSY]  # at the same instant, work wins
     bench.clock.time += SECOND
-    await bench.manager.report_event(ALICE, Agent.CODEX, "settled", {"id": "t1"})
+    await bench.hooks.report_event(ALICE, Agent.CODEX, "settled", {"id": "t1"})
     assert [s.state for s in bench.manager.visible(ALICE)] == [State.IDLE]
 
 
@@ -117,7 +117,7 @@ async def test_hook_of_an_agent_registered_by_hand_is_heard() -> None:
     bench.alice.by_hand = {1}
     bench.alice.parents[50] = 1
     session = await bench.manager.register(ALICE, Spec(pid=1, agent=Agent.CODEX))
-    await bench.manager.report_event(ALICE, Agent.CODEX, "turn-start", {"id": "t1"})
+    await bench.hooks.report_event(ALICE, Agent.CODEX, "turn-start", {"id": "t1"})
     assert bench.manager.registry.get(session.id).agent_session_id == "t1"
     assert len(bench.manager.registry) == 1
 
@@ -128,14 +128,14 @@ async def test_hook_of_no_agent_makes_no_session() -> None:
     bench.alice.parents[50] = 1
     await bench.manager.register(ALICE, Spec(pid=1, agent=Agent.PI))
     with pytest.raises(NoSuchSession):
-        await bench.manager.report_event(ALICE, Agent.CODEX, "turn-start", {})
+        await bench.hooks.report_event(ALICE, Agent.CODEX, "turn-start", {})
     assert len(bench.manager.registry) == 1
 
 
 async def test_event_that_makes_no_sense_is_refused_and_changes_nothing() -> None:
     bench = started(50)
     with pytest.raises(InvalidArgs, match="codex event 'dance'"):
-        await bench.manager.report_event(ALICE, Agent.CODEX, "dance", {})
+        await bench.hooks.report_event(ALICE, Agent.CODEX, "dance", {})
     assert len(bench.manager.registry) == 0
 
 
@@ -145,7 +145,7 @@ async def test_discovered_session_is_adopted_by_its_hook_without_a_duplicate() -
     async with running(bench):
         bench.alice.queue.put_nowait(Appeared(leader(1)))
         await bench.alice.queue.join()
-        await bench.manager.report_event(ALICE, Agent.CODEX, "session-start", {})
+        await bench.hooks.report_event(ALICE, Agent.CODEX, "session-start", {})
         await until(lambda: any(told.startswith("new") for told in bench.announcer.told))
     assert len(bench.manager.registry) == 1
 
@@ -318,8 +318,7 @@ async def test_restart_takes_up_who_lives_and_ends_who_is_gone() -> None:
     one = await bench.manager.register(ALICE, Spec(pid=1))
     two = await bench.manager.register(ALICE, Spec(pid=2))
     again = started(1)
-    again.store = bench.store
-    again.manager.ports = replace(again.manager.ports, store=bench.store)
+    again.store.files = bench.store.files
     await again.manager.load()
     assert [s.id for s in again.manager.registry.current()] == [one.id]
     assert [(s.id, s.ended_reason) for s in again.manager.registry.past()] == [(two.id, "gone-while-away")]

@@ -65,7 +65,7 @@ class Held(Bench):
     ) -> Any:
         self.clock.time += SECOND
         pid = replace(caller, pid=1) if caller is ALICE else caller
-        return await self.manager.report_event(pid, Agent.CODEX, event, {"id": agent_session, **payload})
+        return await self.hooks.report_event(pid, Agent.CODEX, event, {"id": agent_session, **payload})
 
     async def stop(self, **said: Any) -> str:
         """The reason of the hold, or "" if it may end."""
@@ -103,8 +103,8 @@ async def test_owner_is_held_with_all_reasons_and_goes_on() -> None:
 @pytest.mark.parametrize("is_end", [False, True])
 async def test_a_hold_leaves_it_busy_and_a_stop_settles_it_as_before(*, is_end: bool) -> None:
     bench = Held()
-    adapters = {agent: Answering() if is_end else FakeAgent() for agent in Agent}
-    bench.manager.ports = replace(bench.manager.ports, adapters=adapters)
+    if is_end:
+        bench.adapters[Agent.CODEX] = Answering()
     await bench.begin()
     assert await bench.stop()
     assert (bench.now().state, bench.now().turn.is_working) == (State.BUSY, True)
@@ -227,7 +227,7 @@ async def test_another_agent_in_the_same_directory_is_let_go_and_costs_the_owner
     bench.alice.start(2)
     await bench.manager.register(ALICE, Spec(pid=2, agent_session_id="t2", cwd=bench.session.cwd))
     for _ in range(5):
-        told = await bench.manager.report_event(replace(ALICE, pid=2), Agent.CODEX, "stop", {"id": "t2"})
+        told = await bench.hooks.report_event(replace(ALICE, pid=2), Agent.CODEX, "stop", {"id": "t2"})
         assert told == ALLOWED
     assert bench.claimed().enforced.used == 0
     assert await bench.stop()
@@ -347,7 +347,7 @@ async def test_a_user_whose_work_is_slow_to_find_lets_nobody_else_off() -> None:
     bench.bob.before_work = asyncio.Event().wait
     bob = replace(BOB, pid=2)
     stops = [
-        asyncio.create_task(bench.manager.report_event(bob, Agent.CODEX, "stop", {"id": "t2"}))
+        asyncio.create_task(bench.hooks.report_event(bob, Agent.CODEX, "stop", {"id": "t2"}))
         for _ in range(3 * LOOKS)
     ]
     await until(lambda: len([line for line in bench.bob.told if line.startswith("work")]) >= LOOKS)
@@ -359,15 +359,15 @@ async def test_what_the_call_waited_before_it_was_served_counts() -> None:
     bench = await Held().begin()
     now = asyncio.get_running_loop().time()
     alice, said = replace(ALICE, pid=1), {"id": "t1"}
-    late = await bench.manager.report_event(alice, Agent.CODEX, "stop", said, begun=now - 1.1)
+    late = await bench.hooks.report_event(alice, Agent.CODEX, "stop", said, begun=now - 1.1)
     assert (late, bench.claimed().enforced.used) == (ALLOWED, 0)
-    block, _ = await bench.manager.report_event(alice, Agent.CODEX, "stop", said, begun=now)
+    block, _ = await bench.hooks.report_event(alice, Agent.CODEX, "stop", said, begun=now)
     assert block
 
 
 async def test_a_hook_that_does_not_wait_any_more_costs_no_hold() -> None:
     bench = await Held().begin()
-    bench.manager.is_here = lambda caller: asyncio.sleep(0, caller.name != ALICE.name)
+    bench.gatekeeper.is_here = lambda caller: asyncio.sleep(0, caller.name != ALICE.name)
     assert await bench.stop() == ""
     assert "does not wait" in bench.last()[1]
     assert bench.claimed().enforced.used == 0
@@ -393,7 +393,7 @@ async def test_a_dialect_that_breaks_lets_it_go() -> None:
             raise RuntimeError("bug")
 
     bench = Held()
-    bench.manager.ports = replace(bench.manager.ports, adapters={agent: Broken() for agent in Agent})
+    bench.adapters[Agent.CODEX] = Broken()
     await bench.begin()
     assert await bench.stop() == ""
 
@@ -603,7 +603,7 @@ async def test_an_agent_that_musterd_brought_back_is_still_the_owner() -> None:
     await bench.manager.register(ALICE, Spec(pid=9))
     bench.clock.time += SECOND
     said = {"id": "t1"}
-    block, _ = await bench.manager.report_event(replace(ALICE, pid=9), Agent.CODEX, "stop", said)
+    block, _ = await bench.hooks.report_event(replace(ALICE, pid=9), Agent.CODEX, "stop", said)
     assert block
     leader = bench.claimed().owner.leader
     assert leader is not None
@@ -617,7 +617,7 @@ async def test_an_agent_started_by_hand_in_the_same_terminal_is_not_the_owner() 
     spec = Spec(pid=9, agent_session_id="t1", terminal="tty1")
     other = await bench.manager.register(ALICE, spec)
     assert other.id != bench.session.id
-    told = await bench.manager.report_event(replace(ALICE, pid=9), Agent.CODEX, "stop", {"id": "t1"})
+    told = await bench.hooks.report_event(replace(ALICE, pid=9), Agent.CODEX, "stop", {"id": "t1"})
     assert told == ALLOWED
 
 

@@ -43,7 +43,7 @@ class Play:
         self.bench.clock.time += SECOND
         told = {"id": "t1", **payload}
         alice = replace(ALICE, pid=1)
-        _, output = await self.bench.manager.report_event(alice, Agent.CODEX, event, told)
+        _, output = await self.bench.hooks.report_event(alice, Agent.CODEX, event, told)
         return str(json.loads(output).get("reason", ""))
 
     async def do(self, deed: str) -> None:

@@ -11,6 +11,7 @@ from musterd.agents.base import Json
 from musterd.core.errors import InvalidArgs
 from musterd.core.spec import agent, parse_spec
 from musterd.ender import Ender
+from musterd.hooks import Hooks
 from musterd.manager import Manager
 from musterd.ports import Record
 from musterd.remote import RemoteSessions
@@ -29,6 +30,7 @@ class ManagerInterface:
     def __init__(
         self,
         manager: Manager,
+        hooks: Hooks,
         remote: RemoteSessions,
         ender: Ender,
         reviver: Reviver,
@@ -36,6 +38,7 @@ class ManagerInterface:
         holds: Holds,
     ) -> None:
         self._manager = manager
+        self._hooks = hooks
         self._remote = remote
         self._ender = ender
         self._reviver = reviver
@@ -108,7 +111,7 @@ class ManagerInterface:
     async def _report_event(self, call: Call) -> Sequence[object]:
         name, event, payload = call.args
         caller = await self._door.caller(call)
-        return await self._manager.report_event(
+        return await self._hooks.report_event(
             caller, _agent(name), event, _json(payload), begun=call.arrived
         )
 
