@@ -1,7 +1,8 @@
 """Which session a process becomes: a new one, the one that it leads already, or one that is brought back."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from musterd import enrol
@@ -19,9 +20,25 @@ class Enrolment:
         self._ports = ports
         self._limits = limits  # by now
         self._revivals: dict[SessionId, asyncio.Future[Session]] = {}
+        self._entering: dict[int, asyncio.Event] = {}  # by pid
 
     async def enrol(self, leader: Leader, spec: Spec, how: str) -> Session:
         """A new session, or the one that this process leads, or once led. On disk when it returns."""
+        async with self._one_at_a_time(leader.process.pid):
+            return await self._enter(leader, spec, how)
+
+    @asynccontextmanager
+    async def _one_at_a_time(self, pid: int) -> AsyncIterator[None]:
+        """A hook, a caller and who looks for agents may all bring the same process at once."""
+        while before := self._entering.get(pid):
+            await before.wait()
+        self._entering[pid] = asyncio.Event()
+        try:
+            yield
+        finally:
+            self._entering.pop(pid).set()
+
+    async def _enter(self, leader: Leader, spec: Spec, how: str) -> Session:
         seen = enrol.seen(leader, spec, self._ports.clock.now())
         session = self._alone(self._roll.completed(seen))
         known = self._registry.by_leader(leader.process)

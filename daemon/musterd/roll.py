@@ -1,10 +1,11 @@
 """The sessions on the roll: how they come onto it, change and go, and who is told, what is written."""
 
+from contextlib import suppress
 from dataclasses import replace
 
 from musterd.core import life
 from musterd.core.config import LimitsConfig
-from musterd.core.errors import NoSuchSession
+from musterd.core.errors import MusterError, NoSuchSession
 from musterd.core.event import AgentEvent
 from musterd.core.registry import Registry
 from musterd.core.session import Session, SessionId, Source
@@ -27,16 +28,15 @@ class Roll:
     # They come
 
     async def enlist(self, session: Session, how: str, limits: LimitsConfig) -> Session:
-        """On the roll, watched, on disk, announced; undone when a later step fails."""
+        """On the roll, on disk, watched, announced; undone when a later step fails."""
         self.registry.check_room(session.uid, limits)
         self.registry.admit(session)
         self._enrolling.add(session.id)
         try:
-            if session.leader is not None:
-                await self.watch(session)
+            # The file comes first: a change of it that is written meanwhile would make it, and it be taken.
             await self._ports.store.create(session)
+            await self._watch_new(session)
         except BaseException:  # a call that is cancelled must not leave half a session, either
-            self._unwatch(session)
             self.registry.forget(session.id)
             raise
         finally:
@@ -48,6 +48,18 @@ class Roll:
         if not session.is_current:  # it ended while it was being written
             self._announce_end(session)
         return session
+
+    async def _watch_new(self, session: Session) -> None:
+        if session.leader is None:
+            return
+        try:
+            await self.watch(session)
+        except BaseException:
+            self._unwatch(session)
+            self.registry.forget(session.id)  # first: whoever saves it meanwhile sees that it is gone
+            with suppress(MusterError):  # the next start looks whether it lives
+                await self._ports.store.remove(session.id)
+            raise
 
     async def revive(self, past: Session, seen: Session) -> Session:
         """An ended session was started again: the same entry, with a new leader."""

@@ -10,7 +10,7 @@ from musterd.agents.base import Adapter, Json, ProcessFacts
 from musterd.claiming import Claiming
 from musterd.core.claim import Claim, ClaimId
 from musterd.core.config import Config
-from musterd.core.errors import AccessDenied, Failed, NoSuchSession
+from musterd.core.errors import AccessDenied, AlreadyRegistered, Failed, NoSuchSession
 from musterd.core.event import AgentEvent, EventKind
 from musterd.core.evidence import Identity, Observation, Transcript, Usage, Work
 from musterd.core.pressure import PressureSource, Reading
@@ -240,14 +240,22 @@ class FakeStore:
     before_claim: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
     failure: Exception | None = None
     remove_failure: Exception | None = None
+    queue: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def load(self) -> Loaded:
         return Loaded(list(self.files.values()), self.modes, self.quarantined, list(self.claims.values()))
 
     async def create(self, session: Session) -> None:
-        await self.save(session)
+        async with self.queue:
+            if session.id in self.files:
+                raise AlreadyRegistered(f"The id '{session.id}' is taken.")
+            await self._write(session)
 
     async def save(self, session: Session) -> None:
+        async with self.queue:
+            await self._write(session)
+
+    async def _write(self, session: Session) -> None:
         await asyncio.sleep(0)
         if self.failure:
             raise self.failure

@@ -363,6 +363,17 @@ async def test_one_conversation_of_two_ended_sessions_is_resumed_once() -> None:
             await bench.reviver.resume(ALICE, double.id)
 
 
+async def test_one_that_is_brought_back_and_registers_while_it_is_found_is_revived_once() -> None:
+    bench, (session,) = await pressed()
+    await ended(bench, session)
+    bench.alice.start(7)
+    bench.alice.leaders[7] = replace(bench.alice.leaders[7], mark=session.id)
+    both = await asyncio.gather(*(bench.manager.register(ALICE, Spec(pid=7)) for _ in range(3)))
+    assert {again.id for again in both} == {session.id}
+    assert bench.log.kinds().count("resumed") == 1
+    assert bench.alice.told[-1] == f"watch {session.id}"
+
+
 async def test_mark_of_another_users_or_a_live_session_revives_nothing() -> None:
     bench, (session,) = await pressed()
     bench.alice.start(7)

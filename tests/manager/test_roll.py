@@ -69,6 +69,26 @@ async def test_registering_twice_at_once_makes_one_session() -> None:
     assert len(bench.manager.registry) == len(bench.store.files) == 1
 
 
+async def test_one_that_is_found_while_it_is_registered_is_on_the_roll_once() -> None:
+    bench = started(1)
+    async with running(bench):
+        bench.alice.queue.put_nowait(Appeared(leader(1)))
+        session = await bench.manager.register(ALICE, Spec(pid=1, title="t"))
+        await until(lambda: bench.alice.queue.empty() and not bench.manager.health_reasons)
+    assert [(s.id, s.title) for s in bench.manager.visible(ALICE)] == [(session.id, "t")]
+    assert list(bench.store.files) == [session.id]
+
+
+async def test_what_is_asked_of_one_that_is_being_written_does_not_undo_it() -> None:
+    bench = started(1)
+    registering = asyncio.create_task(bench.manager.register(ALICE, Spec(pid=1)))
+    await until(bench.manager.registry.current)
+    (seen,) = bench.manager.registry.current()
+    await bench.manager.protect(ALICE, seen.id, protected=True)
+    assert (await registering).id == seen.id
+    assert bench.store.files[seen.id].protected
+
+
 @pytest.mark.parametrize("part", ["warden", "store"])
 async def test_nothing_is_left_of_a_registration_that_failed(part: str) -> None:
     bench = started(1)
