@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -125,6 +126,28 @@ def test_a_path_with_a_blank_is_quoted_for_the_shell(user: User, monkeypatch: py
     user.ctl("install", "gemini", "pi")
     assert f"'{user.home}/my bin/musterd-hook' gemini AfterAgent" in user.file("gemini").read_text()
     assert f'const COMMAND = ["{user.home}/my bin/musterd-hook"]' in user.file("pi").read_text()
+
+
+@pytest.mark.parametrize("agent", ["claude-code", "pi"])
+def test_a_program_that_settings_cannot_name_is_refused(
+    user: User, monkeypatch: pytest.MonkeyPatch, agent: str
+) -> None:
+    (user.home / "b\udcffn").symlink_to(user.home / "bin")
+    monkeypatch.setattr("sys.argv", [str(user.home / "b\udcffn" / "musterctl")])
+    status, out, err = user.ctl("install", agent)
+    assert (status, out) == (1, "")
+    assert re.fullmatch(r"musterctl: The name of '.*/b\\udcffn/.*' is not UTF-8\.\nHint: .*\n", err)
+    assert not user.file(agent).exists()
+
+
+@pytest.mark.parametrize("home", ["", "h"])
+def test_a_home_directory_that_is_none_is_refused(
+    user: User, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    monkeypatch.setenv("HOME", home)
+    status, out, err = user.ctl("status", "pi")  # installed it would be in "/", by whoever may
+    assert (status, out) == (1, "")
+    assert "Set HOME" in err
 
 
 @pytest.mark.parametrize(

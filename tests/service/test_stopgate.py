@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -249,6 +250,40 @@ async def test_kill_at_any_moment_breaks_no_promise_of_a_claim(patient: Daemon, 
         unsure.clear()
     assert "Traceback" not in patient.log
     assert not list((patient.state / "quarantine").iterdir())
+
+
+@contextmanager
+def full_disk(daemon: Daemon) -> Iterator[None]:
+    """For its event log, whose pages lie behind that limit; its state files are smaller."""
+    assert daemon.process
+    pid, (soft, hard) = daemon.process.pid, resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_while_its_history_cannot_be_written_it_acts_as_off_and_says_so(
+    patient: Daemon, tmp_path: Path
+) -> None:
+    async with client(patient.bus.address) as caller:
+        await enforce(caller)
+        agent = await Agent.begin(caller, tmp_path)
+        claim_id = await agent.claim(task="tidy up", budget="large")
+        assert await agent.stop()
+        with full_disk(patient):
+            await agent.update(claim_id, checklist=["write"])  # which is on disk
+            await agent.stop()  # to write that down fails
+            assert "write" not in (await agent.history())[0]["Text"]
+            await agent.say("UserPromptSubmit", prompt="go on")
+            assert await agent.stop() == ""
+            assert patient.get("Health") == "degraded"
+            reasons = patient.get("HealthReasons")
+            assert [reason for reason in reasons if reason.startswith("the stop gate acts as off")]
+        await agent.history()  # whatever is written next
+        assert (patient.get("Health"), patient.get("StopGate.Mode")) == ("ok", "enforce")
+        assert await agent.stop()
 
 
 SLOW = "touch started; until [ -e go ]; do sleep 0.02; done; echo 2 tests fail; exit 1"

@@ -47,12 +47,21 @@ def program() -> tuple[str, ...]:
     for name, rest in (("musterd-hook", ()), ("musterctl", ("hook",))):
         beside = [path for path in (f"{at}/{name}" for at in directories) if os.access(path, os.X_OK)]
         if path := next(iter(beside), None) or shutil.which(name):
-            return (path, *rest)
+            return (_utf8(path), *rest)
     raise CtlError("Neither musterd-hook nor musterctl is installed.", "Put them on the PATH.")
 
 
+def _utf8(path: str) -> str:
+    """Settings can name no other."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        raise CtlError(f"The name of {path!a} is not UTF-8.", "Install it somewhere else.") from None
+    return path
+
+
 def home() -> str:
-    path = os.path.expanduser("~")
+    path = os.environ.get("HOME", os.path.expanduser("~"))
     if not path.startswith("/"):
         raise CtlError("It is not known where your home directory is.", "Set HOME.")
     return path
