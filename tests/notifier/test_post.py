@@ -8,7 +8,8 @@ from helpers.virtual_time import run_in_virtual_time
 from musterd.bus.errors import CallTimedOut
 from musterd.notifier.desktop import NotShown
 from musterd.notifier.inbox import Inbox
-from musterd.notifier.post import MAX_SLOTS, Post
+from musterd.notifier.post import Post
+from musterd.notifier.screen import MAX_SLOTS
 from musterd.notifier.topics import (
     Action,
     Asked,

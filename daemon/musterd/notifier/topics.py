@@ -191,6 +191,7 @@ class Stop:
     """The last event."""
 
 
+News = Prepare | Reaped | Held | LetGo  # each may be one too many
 Topic = (
     Prepare | Cancelled | Reaped | Disarmed | Kept | Ended | Resumed | Refused | Lapsed | Held | LetGo | More
 )  # fmt: skip
