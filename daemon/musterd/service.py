@@ -15,7 +15,7 @@ from musterd.bus.caller import Callers
 from musterd.bus.connection import BusConnection, BusState
 from musterd.bus.contract import Contract
 from musterd.bus.door import Door
-from musterd.bus.errors import BusError
+from musterd.bus.errors import BusError, NameTaken
 from musterd.bus.front import Front
 from musterd.bus.holds import Holds
 from musterd.bus.limits import Limits
@@ -88,9 +88,10 @@ class Service:
         self._options = options
         self._notifier = Notifier()
         self._stop = asyncio.Event()
+        self._lost = ""  # why the bus name will not come back
 
     async def run(self) -> None:
-        """Until SIGTERM or SIGINT, or until the bus name is lost for good."""
+        """Until SIGTERM or SIGINT. Raises NameTaken when another program has the bus name for good."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
@@ -110,6 +111,8 @@ class Service:
                     part.cancel()
         finally:
             self._notifier.close()
+        if self._lost:
+            raise NameTaken(self._lost)
 
     def bus_changed(self, state: BusState, reason: str) -> None:
         match state:
@@ -119,7 +122,7 @@ class Service:
             case BusState.DOWN:
                 self._manager.set_trouble("bus", f"the bus is down: {reason}")
             case BusState.REPLACED:
-                logger.critical("Giving up: %s", reason)
+                self._lost = reason
                 self._stop.set()
 
     def _reload(self) -> None:

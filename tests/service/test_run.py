@@ -1,5 +1,6 @@
 """What `make run` starts: it ends as quietly as it began."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -7,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from helpers.client import client
+from helpers.daemon import NAME, STOP_TIMEOUT, Daemon
 
 RUN = Path(__file__).parents[2] / "packaging" / "run"
 
@@ -37,3 +41,17 @@ def test_a_daemon_that_cannot_start_leaves_nothing_behind(env: dict[str, str], t
     )  # fmt: skip
     assert (run.returncode, "Cannot use the state directory" in run.stderr) == (1, True)
     assert not list(tmp_path.glob("musterd-run.*"))
+
+
+async def test_a_daemon_that_lost_its_name_for_good_fails(daemon: Daemon) -> None:
+    """So that Restart=on-failure starts it again."""
+    async with client(daemon.bus.address) as rival:
+        bus = "org.freedesktop.DBus"
+        replace_existing = 2
+        await rival.bus.call(
+            bus, "/org/freedesktop/DBus", bus, "RequestName", "su", [NAME, replace_existing]
+        )
+        assert daemon.process
+        assert await asyncio.to_thread(daemon.process.wait, STOP_TIMEOUT) == 1
+    assert "Traceback" not in daemon.log
+    assert NAME in daemon.log.splitlines()[-1]
