@@ -26,6 +26,7 @@ def user(installed: Machine) -> str:
     installed.add_user(USER)
     installed.write("/usr/local/bin/some-agent", AGENT)
     installed.run("chmod", "755", "/usr/local/bin/some-agent")
+    installed.run("cp", "/usr/bin/sleep", "/usr/local/bin/codex")  # recognised by its name
     return USER
 
 
@@ -86,3 +87,19 @@ def test_its_warden_is_its_users_and_can_do_less(musterd: Machine, session: dict
 def test_musterd_may_start_wardens_and_nothing_else(musterd: Machine, unit: str) -> None:
     command = ["runuser", "-u", "musterd", "--", "systemctl", "--no-ask-password", "restart", unit]
     assert musterd.run(*command, check=False).status != 0
+
+
+def test_resume_gives_it_a_scope_again_and_nothing_of_its_warden(musterd: Machine, user: str) -> None:
+    musterd.run(*IN_A_TERMINAL, "--", "musterctl", "run", "--", "codex", "1002", user=user)
+    session = until(lambda: next(iter(sessions(musterd)), None), "a session on the roll", 60.0)
+    known = ["pid", "u", session["Leader"], "resume-command", "as", 2, "codex", "1003"]
+    musterd.call("RegisterSession", "a{sv}", 2, *known, user=user)
+    ctl(musterd, "terminate", session["Id"])
+    ctl(musterd, "resume", session["Id"])
+    (resumed,) = sessions(musterd)
+    assert (resumed["Id"], resumed["State"]) == (session["Id"], "starting")
+    assert [resumed["Scope"]] == scopes(musterd) != [session["Scope"]]
+    group = musterd.shell(f"grep ^0:: /proc/{resumed['Leader']}/cgroup")
+    assert f"/user@{session['UID']}.service/" in group
+    assert "NoNewPrivs:\t0\n" in musterd.shell(f"cat /proc/{resumed['Leader']}/status")
+    ctl(musterd, "terminate", session["Id"])
