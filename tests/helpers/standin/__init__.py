@@ -20,5 +20,16 @@ def install_codex(directory: Path, version: str = "0.169.0") -> list[str]:
     program.parent.mkdir(parents=True)
     description = {"name": "@openai/codex", "version": f"{version}-linux-x64"}
     (package / "package.json").write_text(json.dumps(description))
+    return _command(program, "codex.py")
+
+
+def install_claude(directory: Path) -> list[str]:
+    """A Python interpreter called `claude` -> the command that runs it. It only runs hooks."""
+    program = directory / "claude"
+    program.parent.mkdir(parents=True)
+    return _command(program, "claude.py")
+
+
+def _command(program: Path, script: str) -> list[str]:
     shutil.copy(os.path.realpath(sys.executable), program)
-    return ["env", f"PYTHONHOME={sys.base_prefix}", str(program), str(HERE / "codex.py")]
+    return ["env", f"PYTHONHOME={sys.base_prefix}", str(program), str(HERE / script)]
