@@ -15,7 +15,7 @@ from musterd.core.event import EventKind
 from musterd.core.evidence import NativeState, Transcript, Unknown
 from musterd.core.session import Source
 from musterd.ports import Gone, Said
-from musterd.warden.follower import Visit, resolve
+from musterd.warden.visit import Visit, resolve
 
 
 async def test_the_end_is_told_once(tmp_path: Path) -> None:

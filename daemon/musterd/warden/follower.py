@@ -1,27 +1,35 @@
 """One watched session: its process, its transcript and its status, and what they newly say."""
 
-import glob
 import logging
 import os
 from collections.abc import Callable, Sequence
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from musterd.agents.base import Adapter, ProcessFacts, Query
+from musterd.agents.base import Adapter, ProcessFacts
 from musterd.core.event import AgentEvent, EventKind
 from musterd.core.evidence import Native, NativeState, Transcript, Unknown
 from musterd.core.session import PidRef, Session, Source
 from musterd.host.files import APPEARED, Files, Subscription
 from musterd.host.query import QueryReader
-from musterd.host.transcript import Lines, Tail, Unreadable, read_text
+from musterd.host.transcript import Lines, Tail, Unreadable
 from musterd.host.watch import ExitWatch
 from musterd.ports import Said
 from musterd.warden.guard import Mistakes
+from musterd.warden.visit import (
+    Reader,
+    Survey,
+    Visit,
+    open_reader,
+    paths_of,
+    read_from,
+    read_status,
+    resolve,
+    stages_of,
+)
 
 logger = logging.getLogger(__name__)
 
-STATUS_LIMIT = 64 * 1024  # bytes of a status file
-FOLDERS_LIMIT = 16  # directories in which a transcript that is not there yet is waited for
 
 _SAYS = {
     NativeState.IDLE: EventKind.SETTLED,
@@ -29,34 +37,6 @@ _SAYS = {
     NativeState.SHELL: EventKind.WORK,
     NativeState.WAITING: EventKind.WAITING,
 }
-
-
-Reader = Tail | QueryReader
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """Which files there are."""
-
-    wish: int  # the number of times that somebody wanted it anew
-    place: str | Query | None  # where its adapter says that the transcript is
-    found: str | Query | None
-    status: str
-    stages: Sequence[str]
-
-    @property
-    def key(self) -> object:
-        return self.place, self.found, self.status
-
-
-@dataclass(frozen=True, slots=True)
-class Visit:
-    """What its files had to say."""
-
-    survey: Survey | None  # None: the files are those of before
-    reader: Reader | None  # behind what was read
-    read: tuple[Lines | tuple[str, ...], Transcript] | Unreadable | None
-    status: str | Unreadable | None
 
 
 class Follower:
@@ -127,23 +107,19 @@ class Follower:
     def visit(self) -> Visit:
         survey = self._look_around() if self._wish != self._survey.wish else None
         is_known = survey is None or survey.found == self._survey.found
-        reader = copy(self._reader) if is_known else self._open(survey.found if survey else None)
+        found, uid = survey.found if survey else None, self.session.uid
+        reader = copy(self._reader) if is_known else open_reader(found, uid)
         status = survey.status if survey else self._status_path()
-        return Visit(survey, reader, _read(reader), _read_status(status, self.session.uid))
+        return Visit(survey, reader, read_from(reader), read_status(status, uid))
 
     def _look_around(self) -> Survey:
         wish, place = self._wish, self.adapter.transcript(self.session, self._home, self.facts.environ)
         found = resolve(place) if isinstance(place, str) else place
-        stages = _stages(place) if isinstance(place, str) and not found else ()
+        stages = stages_of(place) if isinstance(place, str) and not found else ()
         survey = Survey(wish, place, found, self._status_path(), stages)
-        for path in _paths(survey):
+        for path in paths_of(survey):
             os.path.exists(os.path.dirname(path))  # whoever watches it must not hang on it, either
         return survey
-
-    def _open(self, found: str | Query | None) -> Reader | None:
-        if isinstance(found, Query):
-            return QueryReader(found, self.session.uid)
-        return Tail(found, self.session.uid) if found else None
 
     def _status_path(self) -> str:
         return self.adapter.status_file(self.session, self._home, self.facts.environ)
@@ -177,7 +153,7 @@ class Follower:
 
     def _subscribe(self, survey: Survey) -> None:
         self._unsubscribe()
-        for path in _paths(survey):
+        for path in paths_of(survey):
             self._listen(path, is_pattern=path in survey.stages)
 
     def _listen(self, path: str, *, is_pattern: bool = False) -> None:
@@ -276,27 +252,6 @@ class Follower:
             return Unknown(f"its status cannot be parsed: {self._mistakes.why(self.adapter, exc)}")
 
 
-def _paths(survey: Survey) -> list[str]:
-    """Whose changes matter."""
-    found = survey.found
-    files = [found.database, found.database + "-wal"] if isinstance(found, Query) else [found or ""]
-    return [path for path in (survey.status, *files, *survey.stages) if path]
-
-
-def _read(reader: Reader | None) -> tuple[Lines | tuple[str, ...], Transcript] | Unreadable | None:
-    try:
-        return reader.read() if reader else None
-    except Unreadable as exc:
-        return exc
-
-
-def _read_status(path: str, uid: int) -> str | Unreadable | None:
-    try:
-        return read_text(path, uid, STATUS_LIMIT) if path else None
-    except Unreadable as exc:
-        return exc
-
-
 def _dated(events: Sequence[AgentEvent], at: int) -> list[AgentEvent]:
     """Records without a stamp were written when the file was, at the latest."""
     return [event if event.at else replace(event, at=at) for event in events]
@@ -316,37 +271,3 @@ def _thin(events: Sequence[AgentEvent]) -> list[AgentEvent]:
 def _is_mere_work(event: AgentEvent, other: AgentEvent) -> bool:
     same = (event.subagent, event.agent_session_id) == (other.subagent, other.agent_session_id)
     return event.kind is EventKind.WORK and event.pending is None and same
-
-
-def resolve(place: str) -> str | None:
-    """The one file that fits (its name is UTF-8); None if there is none (yet), or several."""
-    if os.path.lexists(place) or not glob.has_magic(place):
-        return place
-    fitting = [path for path in glob.glob(place) if path.encode(errors="replace").decode() == path]
-    return fitting[0] if len(fitting) == 1 else None
-
-
-def _stages(place: str) -> list[str]:
-    """Patterns of names whose creation can bring the file: one for each part of the path with a wildcard."""
-    folders: list[str] = ["/"]
-    stages: list[str] = []
-    for part in place.strip("/").split("/"):
-        paths = [os.path.join(folder, part) for folder in folders]
-        if not glob.has_magic(part):
-            folders = paths
-            continue
-        stages += paths
-        folders = [
-            os.path.join(folder, name)
-            for folder in map(os.path.dirname, paths)
-            for name in glob.glob(part, root_dir=folder)
-        ]
-        folders = sorted(folders, key=_age)[:FOLDERS_LIMIT]
-    return stages
-
-
-def _age(folder: str) -> float:
-    try:
-        return -os.stat(folder).st_mtime
-    except OSError:
-        return 0.0

@@ -17,9 +17,9 @@ from musterd.host.table import Table
 from musterd.host.terminal import Terminals
 from musterd.host.workers import Workers
 from musterd.ports import Leader
-from musterd.warden.follower import resolve
 from musterd.warden.origin import environ_of
 from musterd.warden.recognise import SESSION_MARK, Found, Recogniser
+from musterd.warden.visit import resolve
 
 logger = logging.getLogger(__name__)
 

@@ -22,13 +22,14 @@ from musterd.host.workers import Workers
 from musterd.ports import Appeared, Clock, Ending, Gone, Leader, Leftover, WardenEvent
 from musterd.warden.discovery import Discovery
 from musterd.warden.ending import Ends
-from musterd.warden.follower import Follower, Visit
+from musterd.warden.follower import Follower
 from musterd.warden.guard import Mistakes, refusing
 from musterd.warden.leaders import Leaders, lineage_table, open_session, ref_of
 from musterd.warden.look import Tree, children_of, missing, observation, trees_of, with_screen
 from musterd.warden.notice import Notices
 from musterd.warden.recognise import Found, Recogniser
 from musterd.warden.revive import Revivals
+from musterd.warden.visit import Visit
 from musterd.warden.wayback import WayBack
 from musterd.warden.work import without_hooks, work
 
