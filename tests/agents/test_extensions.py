@@ -136,6 +136,16 @@ def test_pi_goes_on_with_the_reason_behind_what_others_said(pi: Stand) -> None:
     }  # fmt: skip
 
 
+def test_pi_puts_an_answer_together_that_comes_in_pieces(pi: Stand) -> None:
+    pi.hook.write_text(r"""#!/bin/sh
+printf '{"decision": "block", "reason": "\303'
+sleep 0.3
+printf '\274"}'
+""")
+    held = pi.event("agent_before_settle", outcome="completed", entries=[])
+    assert held["entries"][0]["content"] == "ü"
+
+
 @pytest.mark.parametrize("answer", ["", "{}", "nonsense", '{"decision": "allow", "reason": "x"}', "null"])
 def test_pi_settles_whatever_else_is_answered(pi: Stand, answer: str) -> None:
     pi.hook.with_name("musterd-hook.answer").write_text(answer)

@@ -9,6 +9,7 @@ import resource
 import shlex
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -250,6 +251,33 @@ async def test_kill_at_any_moment_breaks_no_promise_of_a_claim(patient: Daemon, 
         unsure.clear()
     assert "Traceback" not in patient.log
     assert not list((patient.state / "quarantine").iterdir())
+
+
+async def musterctl(daemon: Daemon, *args: str) -> tuple[int | None, str]:
+    pipe = asyncio.subprocess.PIPE
+    words = sys.executable, "-m", "musterd.ctl", *args
+    program = await asyncio.create_subprocess_exec(*words, env=daemon.env(), stdout=pipe, stderr=pipe)
+    _, errors = await program.communicate()
+    return program.returncode, errors.decode()
+
+
+async def test_a_claim_is_finished_by_its_owner_however_many_there_are(
+    patient: Daemon, tmp_path: Path
+) -> None:
+    """More than one answer to ListClaims holds."""
+    patient.config.write_text(f"{PATIENT}[limits]\nclaims-per-session = 1000\nclaims-per-user = 1000\n")
+    await asyncio.to_thread(patient.restart)
+    async with client(patient.bus.address) as caller:
+        agent = await Agent.begin(caller, tmp_path)
+        ids = [await agent.claim(task="t" * 1024) for _ in range(240)]
+        (rows,) = await caller.call("StopGate.ListClaims")
+        assert len(rows) < len(ids)
+        assert await musterctl(patient, "claim", "done", ids[-1]) == (0, "")
+        for claim_id in ids[:-2]:
+            await caller.call("StopGate.ReleaseClaim", "s", claim_id)
+        assert await musterctl(patient, "claim", "done") == (0, "")
+        (rows,) = await caller.call("StopGate.ListClaims")
+        assert [(row[0], row[3]) for row in rows] == [(ids[-2], "done"), (ids[-1], "done")]
 
 
 @contextmanager

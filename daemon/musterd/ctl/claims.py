@@ -1,14 +1,17 @@
 """Claims as the bus shows them: all that one may see; one by its id, or that of this shell's session."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from . import sessions
-from .client import Client
+from .client import SESSION, Client
 from .failure import CtlError
 from .style import Style
 from .table import Cell, Column, Row
 from .text import ago
+
+_ID = re.compile("c[0-9a-f]{8}")  # a whole one
 
 KEYS = ("Claim", "Session", "Task", "Phase", "DeadlineUSec", "HoldsUsed", "HoldsAllowed")
 
@@ -48,15 +51,15 @@ async def listed(client: Client, session_id: str = "") -> list[Claim]:
 async def resolve(client: Client, text: str) -> str:
     """The id of the claim that is meant; "" is the only active one of this shell's session."""
     if not text:
-        session_id, _ = await sessions.resolve(client, ".")
+        session_id, path = await sessions.resolve(client, ".")
         return _only(
-            [claim.id for claim in await listed(client, session_id) if claim.is_active],
+            (await client.properties(SESSION, path))["Claims"],
             f"Session '{session_id}' has no active claim.",
             f"Session '{session_id}' has several active claims",
         )
+    if _ID.fullmatch(text):
+        return text  # a list may be too long to have it
     ids = [claim.id for claim in await listed(client)]
-    if text in ids:
-        return text
     fitting = [claim_id for claim_id in ids if claim_id.startswith(text)]
     return _only(fitting, f"There is no claim '{text}'.", f"'{text}' is the beginning of several ids")
 

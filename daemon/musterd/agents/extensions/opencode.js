@@ -28,6 +28,7 @@ const tell = (name, payload) =>
       const [command, ...args] = [...COMMAND, "opencode", name]
       const child = spawn(command, args, { stdio: ["pipe", "pipe", "ignore"], timeout: ANSWER_WITHIN })
       let answer = ""
+      child.stdout.setEncoding("utf8") // what comes in pieces may be cut within a character
       child.stdout.on("data", (data) => { answer += data })
       child.on("error", () => resolve(""))
       child.on("close", () => resolve(answer))

@@ -52,6 +52,7 @@ function tell(name: string, text: string): Promise<string> {
       const [command, ...args] = [...COMMAND, "pi", name];
       const child = spawn(command, args, { stdio: ["pipe", "pipe", "ignore"], timeout: ANSWER_WITHIN });
       let answer = "";
+      child.stdout.setEncoding("utf8"); // what comes in pieces may be cut within a character
       child.stdout.on("data", (data) => { answer += data; });
       child.on("error", () => resolve(""));
       child.on("close", () => resolve(answer));
