@@ -1,6 +1,7 @@
 """Judging: a look at sessions through their wardens, and the core's verdict on each."""
 
 import asyncio
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -13,6 +14,8 @@ from musterd.core.units import USEC_PER_SEC
 from musterd.manager import Manager
 from musterd.ports import Record
 from musterd.worktrees import Worktrees
+
+logger = logging.getLogger(__name__)
 
 HOUR = 3600 * USEC_PER_SEC
 
@@ -31,11 +34,13 @@ class Judge:
         self._worktrees = Worktrees(manager)
         self.last_evaluation = 0
 
-    @property
-    def acting_mode(self) -> Mode:
-        """As it acts: after a reap that went wrong, `on` is dry-run until an operator sets it again."""
+    def acting_mode(self, uid: int) -> Mode:
+        """As it acts on a user's sessions: after a reap of one that went wrong, `on` is dry-run for them.
+
+        That lasts until an operator sets the mode again.
+        """
         modes = self._manager.modes
-        return Mode.DRY_RUN if modes.reaper is Mode.ON and modes.auto_disabled_reason else modes.reaper
+        return Mode.DRY_RUN if modes.reaper is Mode.ON and modes.is_disarmed(uid) else modes.reaper
 
     @property
     def actions(self) -> list[int]:
@@ -122,7 +127,8 @@ class Judge:
         try:
             looks = await warden.observe(sessions, screens=True)
         except Failed as exc:
-            self._manager.set_trouble(f"warden-{uid}", f"the warden of user {uid} does not answer: {exc}")
+            logger.info("The sessions of user %d cannot be looked at: %s", uid, exc)
+            self._manager.set_trouble(f"warden-{uid}", f"the warden of user {uid} does not answer")
             return {}
         self._manager.set_trouble(f"warden-{uid}", "")
         return looks
@@ -149,7 +155,7 @@ class Judge:
     def world(self, now: int) -> World:
         actions = tuple(self.actions)
         return World(
-            mode=self.acting_mode,
+            mode=self._manager.modes.reaper,
             tier=self._manager.pressure.tier,
             now=now,
             last_action=max(actions, default=0),

@@ -24,6 +24,7 @@ from musterd.core.session import Agent, PidRef, Session, SessionId, State
 from musterd.core.spec import Spec, text
 from musterd.core.state import Modes
 from musterd.core.stopgate import GateMode
+from musterd.discovered import Discovered
 from musterd.enrolment import Enrolment
 from musterd.inhibitors import Inhibitors
 from musterd.keeper import Keeper
@@ -55,7 +56,6 @@ class Manager:
         self.claims = Claims(ports.store, self._claims_changed)
         self._interrupted: dict[SessionId, Session] = {}  # as loaded
         self._troubles: dict[str, str] = {}
-        self._appeared: asyncio.Queue[Leader] = asyncio.Queue()
         self._keeper = Keeper(
             self.registry,
             self.claims,
@@ -69,6 +69,7 @@ class Manager:
         self._attendance = Attendance(
             self.registry, ports.wardens, self._take_up, self._warden_event, self.set_trouble
         )
+        self._discovered = Discovered(ports.wardens, self._enrol_discovered, self.set_trouble)
         self._keeping = asyncio.Lock()
         self.pressure_raised = asyncio.Event()  # set while the tier is above normal
 
@@ -141,7 +142,7 @@ class Manager:
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._attendance.run(), name="wardens")
-                tasks.create_task(self._enrol_discovered(), name="discovery")
+                tasks.create_task(self._discovered.run(), name="discovery")
                 tasks.create_task(self._follow_pressure(), name="pressure")
                 tasks.create_task(self._keeper.run(), name="keeper")
         finally:
@@ -162,26 +163,14 @@ class Manager:
             case Said(session_id, spoken, source):
                 await self.roll.hear(session_id, spoken, source)
             case Appeared(leader) if leader.facts.uid == warden.uid and self._is_wanted(leader):
-                self._appeared.put_nowait(leader)
+                self._discovered.put(leader)
 
     def _is_wanted(self, leader: Leader) -> bool:
         """Who is brought back is waited for, whether or not others are looked for."""
         return self.config.discovery.enabled or self.enrolment.is_awaited(leader)
 
-    async def _enrol_discovered(self) -> None:
-        """Apart from the other events: the end of a session must not wait for the disk."""
-        while True:
-            leader = await self._appeared.get()
-            try:
-                await self.enrolment.enrol(leader, Spec(), how="discovered")
-            except NoSuchSession:
-                logger.debug("Process %d ended before it was enrolled", leader.process.pid)
-            except MusterError as exc:
-                if warden := self.ports.wardens.find(leader.facts.uid):
-                    warden.forget(leader.process)
-                self.set_trouble("discovery", f"an agent that was found is not on the roll: {exc}")
-            else:
-                self.set_trouble("discovery", "")
+    async def _enrol_discovered(self, leader: Leader) -> None:
+        await self.enrolment.enrol(leader, Spec(), how="discovered")
 
     async def _follow_pressure(self) -> None:
         async for reading in self.ports.gauge.readings():

@@ -8,7 +8,6 @@ two phases with a grace between them, and ends nothing that changed.
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 from musterd.core.case import Case, Explanation, Mode, Verdict, World
 from musterd.core.errors import Failed, InvalidArgs, MusterError, NotAuthorized
@@ -28,6 +27,9 @@ logger = logging.getLogger(__name__)
 # While pressure is up, no look follows another faster than that: looking costs memory bandwidth, too.
 SHORTEST_PAUSE = 1.0
 
+# Rounds that end with memory that one user's warden says came back without an end.
+RELIEFS_PER_HOUR = 20
+
 
 class Reaper:
     def __init__(self, manager: Manager, judge: Judge, ender: Ender) -> None:
@@ -37,6 +39,7 @@ class Reaper:
         self._ports = manager.ports
         self._reclaimed: dict[SessionId, int] = {}  # last word of a session when its memory was taken back
         self._would_have: dict[SessionId, int] = {}  # last word of a session when dry-run took it
+        self._relieved: dict[int, list[float]] = {}  # by user: when memory came back, by the loop
         self._reported: dict[int, set[tuple[SessionId, int]]] = {}  # by user: leftovers that were told of
 
     @property
@@ -54,7 +57,8 @@ class Reaper:
             raise NotAuthorized("Only an operator may change the mode of the reaper.")
         change = Change(caller.uid, self._ports.clock.now(), text(why))
         before = self._manager.modes
-        await self._manager.keep_modes(reaper=wanted, reaper_change=change, auto_disabled_reason="")
+        armed = {"auto_disabled_reason": "", "disarmed_users": ()}
+        await self._manager.keep_modes(reaper=wanted, reaper_change=change, **armed)
         self._ports.log.append(
             Record(change.at, "mode", uid=caller.uid, text=f"reaper {before.reaper} → {wanted}: {why}")
         )
@@ -90,13 +94,14 @@ class Reaper:
             return
         judged = await self._judge.evaluate(self._manager.registry.current())
         reapable = [case for case, explanation in judged if explanation.verdict is Verdict.REAP]
-        ranked = rank(reapable)
+        # Whom it may not touch is pretended last: that must not keep it from where it may act.
+        ranked = sorted(rank(reapable), key=lambda case: self._manager.modes.is_disarmed(case.session.uid))
         if await self._reclaim(ranked):
             return
         for case in ranked:
             if self._ender.is_leased(case.session.id):
                 continue
-            if self._judge.acting_mode is Mode.ON:
+            if self._judge.acting_mode(case.session.uid) is Mode.ON:
                 await self._reap(case)
                 return
             if self._would_have.get(case.session.id) == case.session.turn.last_word:
@@ -115,6 +120,18 @@ class Reaper:
         clearing = [self._clear_leftovers_of(warden, sessions) for warden, sessions in there if warden]
         return any(await asyncio.gather(*clearing))
 
+    def _may_relieve(self, uid: int) -> bool:
+        """Whether this user's warden is believed once more that memory came back.
+
+        The round ends with that, so that it would be a way to keep the reaper from everybody's sessions.
+        """
+        hour_ago = asyncio.get_running_loop().time() - 3600
+        self._relieved[uid] = [at for at in self._relieved.get(uid, []) if at > hour_ago]
+        return len(self._relieved[uid]) < RELIEFS_PER_HOUR
+
+    def _has_relieved(self, uid: int) -> None:
+        self._relieved.setdefault(uid, []).append(asyncio.get_running_loop().time())
+
     async def _clear_leftovers_of(self, warden: Warden, sessions: Sequence[Session]) -> bool:
         try:
             left = await warden.leftovers(sessions)
@@ -122,7 +139,8 @@ class Reaper:
             if (
                 not left
                 or self._manager.config.reaper.leftovers != "end"
-                or self._judge.acting_mode is not Mode.ON
+                or self._judge.acting_mode(warden.uid) is not Mode.ON
+                or not self._may_relieve(warden.uid)
             ):
                 return False
             ending = await warden.end_leftovers(left)
@@ -131,6 +149,7 @@ class Reaper:
             return False
         text = f"{len(left)} leftovers of dead sessions were ended, {ending.freed} bytes came back"
         self._log("leftovers-ended", text, uid=warden.uid)
+        self._has_relieved(warden.uid)
         return True
 
     def _report(self, left: Sequence[Leftover], uid: int) -> None:
@@ -147,15 +166,16 @@ class Reaper:
 
     async def _reclaim(self, ranked: Sequence[Case]) -> bool:
         """Whether memory came back from the first that still has some to give; once in each idle time."""
-        if self._judge.acting_mode is not Mode.ON:
-            return False
         for session in (case.session for case in ranked if case.session.scope):
+            if self._judge.acting_mode(session.uid) is not Mode.ON or not self._may_relieve(session.uid):
+                continue
             was_taken = self._reclaimed.get(session.id) == session.turn.last_word
             if was_taken or self._ender.is_leased(session.id):
                 continue
             self._reclaimed = {i: at for i, at in self._reclaimed.items() if i in self._manager.registry}
             self._reclaimed[session.id] = session.turn.last_word
             if freed := await self._reclaim_from(session):
+                self._has_relieved(session.uid)
                 text = f"{freed} bytes came back from session '{session.id}', which goes on"
                 now = self._ports.clock.now()
                 fields = {"freed": freed}
@@ -220,12 +240,17 @@ class Reaper:
         session, now = case.session, self._ports.clock.now()
         try:
             await self._manager.keep_modes(actions=(*self._judge.actions, now))
-            if self._judge.acting_mode is not Mode.ON:
+        except Failed as exc:
+            await self._disarm("the reaper cannot write down what it does", str(exc))
+            return
+        try:
+            if self._judge.acting_mode(session.uid) is not Mode.ON:
                 self._refuse(session, "mode", "is kept: the reaper was switched off")
                 return
             ending = await self._ender.end(lease, session, "reaped", case.look)
         except MusterError as exc:
-            await self._disarm(f"the end of session '{session.id}' is not clear: {exc}")
+            what = f"how the end of session '{session.id}' of user {session.uid} went is not clear"
+            await self._disarm(what, str(exc), session)
             return
         if ending.was_kept:
             self._refuse(session, "transcript", f"is {ending.how}")
@@ -235,17 +260,24 @@ class Reaper:
         self._ports.log.append(receipt(self._ports.clock.now(), session, ending, text))
         if not ending.is_ended:
             left = "; ".join(ending.left) or ending.how
-            await self._disarm(f"session '{session.id}' could not be ended: {left}")
+            what = f"session '{session.id}' of user {session.uid} could not be ended"
+            await self._disarm(what, left, session)
             return
         self._ports.announcer.session_reaped(session, ending.freed, dry_run=False)
 
-    async def _disarm(self, reason: str) -> None:
-        """When in doubt it acts as dry-run, over restarts, until an operator sets the mode again."""
-        self._log("auto-disabled", f"the reaper is disarmed: {reason}")
+    async def _disarm(self, what: str, details: str, session: Session | None = None) -> None:
+        """When in doubt it acts as dry-run, over restarts, until an operator sets the mode again.
+
+        For the user of the session alone: what went wrong is what that user's warden says, or does not. The
+        details are the user's, too; everybody may see the rest.
+        """
+        self._log("auto-disabled", f"the reaper is disarmed: {what}: {details}", session)
+        modes = self._manager.modes.disarmed(what, session.uid if session else None)
+        changes = {"auto_disabled_reason": what, "disarmed_users": modes.disarmed_users}
         try:
-            await self._manager.keep_modes(auto_disabled_reason=reason)
+            await self._manager.keep_modes(**changes)
         except Failed as exc:
-            self._manager.modes = replace(self._manager.modes, auto_disabled_reason=reason)
+            self._manager.modes = modes
             self._manager.set_trouble("store", str(exc))
         self._ports.announcer.manager_changed("AutoDisabled", "AutoDisabledReason")
 
@@ -258,11 +290,12 @@ class Reaper:
     async def _pretend(self, case: Case) -> None:
         """Dry-run: everything but the end, with the same history and the same budget."""
         session, now = case.session, self._ports.clock.now()
-        try:
-            await self._manager.keep_modes(actions=(*self._judge.actions, now))
-        except Failed as exc:
-            self._manager.set_trouble("store", str(exc))
-            return
+        if not self._manager.modes.is_disarmed(session.uid):  # else it is the budget of others
+            try:
+                await self._manager.keep_modes(actions=(*self._judge.actions, now))
+            except Failed as exc:
+                self._manager.set_trouble("store", str(exc))
+                return
         self._would_have = {i: at for i, at in self._would_have.items() if i in self._manager.registry}
         self._would_have[session.id] = session.turn.last_word
         freed = case.look.usage.private

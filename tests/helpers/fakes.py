@@ -99,6 +99,7 @@ class FakeWarden:
         self.unfinished: dict[SessionId, Work] = {}
         self.unasked: Exception | None = None  # what asking for work meets
         self.before_work: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
+        self.before_watch: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
         self.before_end: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
 
     def start(self, *pids: int) -> None:
@@ -117,7 +118,7 @@ class FakeWarden:
         return [found.process for p in (pid, self.parents.get(pid)) if p and (found := self.leaders.get(p))]
 
     async def watch(self, session: Session) -> None:
-        await asyncio.sleep(0)
+        await self.before_watch()
         if self.failure:
             raise self.failure
         if session.leader and session.leader.pid not in self.leaders:

@@ -104,11 +104,14 @@ async def test_end_that_cannot_be_verified_disarms_the_reaper_for_good() -> None
     after = bench.manager.registry.get(session.id)
     assert (after.state, after.is_current) == (State.FAILED, True)
     assert "uninterruptible" in after.last_error
-    assert "uninterruptible" in bench.store.modes.auto_disabled_reason
-    assert (bench.reaper.mode, bench.judge.acting_mode) == (Mode.ON, Mode.DRY_RUN)
+    modes = bench.store.modes  # what is left are names of processes: not for everybody
+    assert modes.auto_disabled_reason == f"session '{session.id}' of user 1000 could not be ended"
+    disarmed = [record for record in bench.log.records if record.kind == "auto-disabled"]
+    assert [(r.uid, "uninterruptible" in r.text) for r in disarmed] == [(1000, True)]
+    assert (bench.reaper.mode, bench.judge.acting_mode(1000)) == (Mode.ON, Mode.DRY_RUN)
     assert not told(bench, "reaped")
     await bench.reaper.set_mode(ROOT, "on", "looked at")
-    assert bench.judge.acting_mode is Mode.ON
+    assert bench.judge.acting_mode(1000) is Mode.ON
 
 
 async def test_disarmed_reaper_ends_nothing() -> None:

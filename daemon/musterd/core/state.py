@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TypeVar
 
 import tomli_w
@@ -36,11 +36,23 @@ class Modes:
     reaper: Mode = Mode.DRY_RUN
     reaper_change: Change = field(default_factory=Change)
     auto_disabled_reason: str = ""
+    disarmed_users: tuple[int, ...] = ()  # whom that is about; with a reason and no user, all
     actions: tuple[int, ...] = ()  # realtime µs of reaps, or would-be reaps, of the past hour
     gate: GateMode = GateMode.SHADOW
     gate_change: Change = field(default_factory=Change)
     kill_switch: bool = False  # of the stop gate
     kill_switch_change: Change = field(default_factory=Change)
+
+    def is_disarmed(self, uid: int) -> bool:
+        """Whether the reaper has disabled itself for sessions of this user."""
+        return bool(self.auto_disabled_reason) and (not self.disarmed_users or uid in self.disarmed_users)
+
+    def disarmed(self, reason: str, uid: int | None = None) -> "Modes":
+        """For this user, or for all. Who was disarmed before stays so."""
+        if uid is None or (self.auto_disabled_reason and not self.disarmed_users):
+            return replace(self, auto_disabled_reason=reason, disarmed_users=())
+        users = tuple(sorted({*self.disarmed_users, uid}))
+        return replace(self, auto_disabled_reason=reason, disarmed_users=users)
 
 
 def format_session(session: Session) -> str:
@@ -97,6 +109,7 @@ def parse_modes(text: str) -> Modes:
     for name in ("reaper_change", "gate_change", "kill_switch_change"):
         table[name] = _build(Change, _table(table.get(name, {}), name))
     table["actions"] = _numbers(table.get("actions", []), "actions")
+    table["disarmed_users"] = _numbers(table.get("disarmed_users", []), "disarmed_users")
     return _build(Modes, table)
 
 

@@ -157,13 +157,16 @@ class RemoteWardens:
         if (coming := self._coming.get(uid)) and not coming.done():
             coming.set_result(warden)
         logger.info("The warden of user %d has come", uid)
-        why = await warden.run()
+        try:
+            why = await warden.run()
+        finally:
+            self._leave(warden)
         logger.log(
             logging.WARNING if warden.is_liar else logging.INFO, "The warden of user %d left: %s", uid, why
         )
         if warden.is_liar:
-            self._set_down(uid, NONSENSE_PAUSE, why)
-        self._leave(warden)
+            # What it says is for the log alone: why a warden is down is told to everybody.
+            self._set_down(uid, NONSENSE_PAUSE, "it says what cannot be")
 
     def _leave(self, warden: RemoteWarden) -> None:
         if self._here.get(warden.uid) is warden:

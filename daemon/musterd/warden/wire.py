@@ -7,7 +7,6 @@ name under "@"; the rest follows from the annotations.
 
 import dataclasses
 import json
-import math
 import types
 from collections.abc import Mapping
 from enum import Enum
@@ -133,8 +132,8 @@ def _scalar(kind: Any, data: object) -> Any:
         return kind(data)
     if kind is types.NoneType and data is None:
         return None
-    if kind is float and type(data) in (int, float) and math.isfinite(data):  # type: ignore[arg-type]
-        return float(data)  # type: ignore[arg-type]  # one of both
+    if kind is float and isinstance(data, int | float) and type(data) is not bool:
+        return _number(data)
     if type(data) is not kind:
         raise ValueError(f"{str(data)[:64]!r} is no {getattr(kind, '__name__', kind)}")
     if isinstance(data, str):
@@ -142,6 +141,12 @@ def _scalar(kind: Any, data: object) -> Any:
     elif isinstance(data, int) and not 0 <= data < NUMBER:
         raise ValueError(f"{str(data)[:64]} is out of all bounds")
     return data
+
+
+def _number(data: float) -> float:
+    if not -NUMBER < data < NUMBER:  # nor one that is none, nor too long for a float
+        raise ValueError(f"{str(data)[:64]} is out of all bounds")
+    return float(data)
 
 
 def _check_text(text: str) -> None:
