@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from musterd.core.evidence import Child, Unknown, Work
-from musterd.core.gates import is_helper
+from musterd.core.seen import is_helper
 from musterd.core.session import Session
 from musterd.host.git import Untold, uncommitted
 from musterd.host.process import Stat
