@@ -1,12 +1,15 @@
 """polkit is asked about the caller, in time, and whatever goes wrong is a no."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
 from helpers.fake_polkit import fake_polkit
+from helpers.policed_bus import PolicedBus
 from helpers.private_bus import PrivateBus
 from musterd.bus import polkit as module
 from musterd.bus.connection import BusConnection
@@ -105,3 +108,21 @@ async def test_our_own_end_ends_the_question(private_bus: PrivateBus) -> None:
         with pytest.raises(asyncio.CancelledError):
             await asking
         await polkit.cancelled.get()
+
+
+async def test_questions_that_one_user_leaves_open_keep_nobody_from_asking(tmp_path: Path) -> None:
+    uid = os.getuid()
+    with PolicedBus(tmp_path / "bus", root=uid, musterd=uid) as bus:
+        async with (
+            fake_polkit(bus.address, Action.SET_MODE, hangs=True) as polkit,
+            authority(bus.address) as (ours, other),
+        ):
+            asker = caller(other, is_interactive=True)
+            open_ones = [asyncio.create_task(ours.allows(asker, Action.SET_MODE)) for _ in range(600)]
+            await polkit.begun.wait()
+            polkit.hangs = False
+            assert await ours.allows(caller(other, uid=1001), Action.SET_MODE)
+            assert len(polkit.asked) <= module.QUESTIONS_PER_USER + 1
+            for task in open_ones:
+                task.cancel()
+            await asyncio.wait(open_ones)

@@ -28,7 +28,7 @@ SYSTEM_BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
   <allow send_destination="org.freedesktop.systemd1"/>
   <allow send_destination="org.freedesktop.PolicyKit1"/>
  </policy>
- <policy user="0">
+ <policy user="{root}">
   <allow own="org.freedesktop.systemd1"/>
   <allow own="org.freedesktop.PolicyKit1"/>
  </policy>
@@ -50,7 +50,7 @@ class PolicedBus(PrivateBus):
         for name, uid in self._users.items():
             text = text.replace(f'user="{name}"', f'user="{uid}"')
         policy.write_text(text)
-        config.write_text(SYSTEM_BUS.format(path=self.path, policy=policy))
+        config.write_text(SYSTEM_BUS.format(path=self.path, policy=policy, root=self._users["root"]))
         command = ["dbus-daemon", "--nofork", "--nopidfile", f"--config-file={config}", "--print-address"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self.process.stdout is not None

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from itertools import count
+from weakref import WeakValueDictionary
 
 from dbus_fast import Variant
 
@@ -24,6 +25,11 @@ ALLOW_USER_INTERACTION = 1
 RULES_TIMEOUT = 5.0
 HUMAN_TIMEOUT = 120.0
 
+# Questions under way. Each is a match rule and an answer that we wait for, of which a system's dbus-daemon
+# grants us 512 and 128; and a user's own agent may leave them open for as long as it likes.
+QUESTIONS = 96
+QUESTIONS_PER_USER = 4  # more have to wait
+
 
 class Polkit:
     """Fulfils `ports.Authority`. Nobody but root is allowed anything until `bus` is set."""
@@ -31,6 +37,8 @@ class Polkit:
     def __init__(self) -> None:
         self.bus: BusConnection | None = None
         self._numbers = count(1)
+        self._turns: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
+        self._questions = 0
 
     async def allows(self, caller: Caller, action: str) -> bool:
         if caller.uid == 0:
@@ -38,10 +46,22 @@ class Polkit:
         if self.bus is None:
             return False
         try:
-            return await self._ask(self.bus, caller, action)
+            return await self._take_turn(self.bus, caller, action)
         except BusError as exc:
             logger.warning("polkit says nothing of '%s' for user %d: %s, refusing", action, caller.uid, exc)
             return False
+
+    async def _take_turn(self, bus: BusConnection, caller: Caller, action: str) -> bool:
+        turns = self._turns.setdefault(caller.uid, asyncio.Semaphore(QUESTIONS_PER_USER))
+        async with turns:
+            if self._questions >= QUESTIONS:
+                logger.warning("%d questions to polkit are open, refusing", QUESTIONS)
+                return False
+            self._questions += 1
+            try:
+                return await self._ask(bus, caller, action)
+            finally:
+                self._questions -= 1
 
     async def _ask(self, bus: BusConnection, caller: Caller, action: str) -> bool:
         """False, too, if who asked has left: polkit need not go on asking its user."""
