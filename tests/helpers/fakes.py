@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from helpers.builders import BOOT, MINUTE, NOW, look
@@ -430,3 +431,15 @@ async def _always(_: Caller) -> bool:
 
 
 DISK_FULL = Failed("The disk is full.")
+
+
+@asynccontextmanager
+async def running(bench: Bench) -> AsyncIterator[Bench]:
+    """Its manager serves, until the block ends."""
+    task = asyncio.create_task(bench.manager.run())
+    try:
+        yield bench
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

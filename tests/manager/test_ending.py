@@ -1,14 +1,13 @@
 """Reaps, orders, natural exits and resumes meet in any order: one wins, and what is told happened."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from helpers.builders import MINUTE, SECOND
-from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench
+from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, running
 from helpers.wait import until
 from manager.test_reaping import EAGER, idle_sessions
 from musterd.core.case import Mode
@@ -17,17 +16,6 @@ from musterd.core.session import Session, SessionId, State
 from musterd.core.spec import Spec
 from musterd.core.state import Modes
 from musterd.ports import Ending, Gone, Leftover, Record
-
-
-@asynccontextmanager
-async def running(bench: Bench) -> AsyncIterator[None]:
-    task = asyncio.create_task(bench.manager.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def pressed(count: int = 1) -> tuple[Bench, list[Session]]:

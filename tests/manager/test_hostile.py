@@ -6,9 +6,9 @@ from dataclasses import replace
 import pytest
 
 from helpers.builders import SECOND
-from helpers.fakes import ALICE, BOB, Bench, leader
+from helpers.fakes import ALICE, BOB, Bench, leader, running
 from helpers.wait import until
-from manager.test_ending import pressed, running, told
+from manager.test_ending import pressed, told
 from musterd.core.case import Mode
 from musterd.core.config import Config
 from musterd.core.errors import Failed

@@ -1,14 +1,12 @@
 """Sessions come, speak and go: each flow, and what is undone when a step of it fails."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
 import pytest
 
 from helpers.builders import BOOT, LEADER, MINUTE, SECOND, session
-from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, leader
+from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, leader, running
 from helpers.wait import until
 from musterd.core.config import Config, EventsConfig, LimitsConfig
 from musterd.core.errors import (
@@ -22,17 +20,6 @@ from musterd.core.event import AgentEvent, EventKind
 from musterd.core.session import Agent, SessionId, Source, State
 from musterd.core.spec import Spec
 from musterd.ports import Appeared, Gone, Said
-
-
-@asynccontextmanager
-async def running(bench: Bench) -> AsyncIterator[Bench]:
-    task = asyncio.create_task(bench.manager.run())
-    try:
-        yield bench
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def started(*pids: int, config: Config | None = None) -> Bench:

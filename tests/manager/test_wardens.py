@@ -1,27 +1,14 @@
 """Wardens come late, are lost and come again; only their own users notice."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 
-from helpers.fakes import ALICE, BOB, Bench, FakeWarden, leader
+from helpers.fakes import ALICE, BOB, Bench, FakeWarden, leader, running
 from helpers.virtual_time import run_in_virtual_time
 from helpers.wait import until
 from musterd.core.errors import Failed
 from musterd.core.session import Session, State
 from musterd.core.spec import Spec
-
-
-@asynccontextmanager
-async def running(bench: Bench) -> AsyncIterator[None]:
-    task = asyncio.create_task(bench.manager.run())
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def loaded(*pids: int, ending: str = "") -> tuple[Bench, list[Session]]:

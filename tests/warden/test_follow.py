@@ -203,11 +203,11 @@ async def test_an_adapter_that_stumbles_makes_the_transcript_incomplete(tmp_path
         session = await here.session(here.start(), transcript=path)
         with path.open("a") as file:
             file.write(json.dumps({"kind": "crash"}) + "\n")
-        look = await here.look(session)
-        assert look.transcript == Unknown("its transcript cannot be parsed: RuntimeError")
-        transcript = (await here.look(session)).transcript
-        assert isinstance(transcript, Transcript)
-        assert not transcript.is_complete
+        first, later = [(await here.look(session)).transcript for _ in range(2)]
+        assert isinstance(later, Transcript)
+        assert not later.is_complete
+        # What is told of the change may have been read before the first look.
+        assert first in (Unknown("its transcript cannot be parsed: RuntimeError"), later)
 
 
 def test_a_file_whose_name_is_no_text_is_no_transcript(tmp_path: Path) -> None:
