@@ -83,6 +83,7 @@ class Service:
         self._remote = remote
         self._gauge = gauge
         self._log = log
+        self._log_health = ""  # as told
         self._reaper = reaper
         self._bus = bus
         self._options = options
@@ -145,6 +146,7 @@ class Service:
         while True:
             await next_tick(self._notifier.watchdog_interval or ROUND_INTERVAL)
             await self._check_store()
+            await self._check_log()
             try:
                 await self._bus.probe()
             except BusError as exc:
@@ -161,6 +163,13 @@ class Service:
             self._manager.set_trouble("store", str(exc))
         else:
             self._manager.set_trouble("store", "")
+
+    async def _check_log(self) -> None:
+        before = self._log_health
+        await self._log.check()
+        self._log_health = self._log.health
+        if self._log_health != before:
+            self._manager.ports.announcer.manager_changed("Health", "HealthReasons")
 
     def _status(self) -> str:
         sessions = self._manager.registry.current()

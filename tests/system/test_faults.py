@@ -91,8 +91,8 @@ def test_a_full_disk_is_told_of_and_lived_through(small_disk: Machine) -> None:
     assert (state(small_disk), roll(small_disk)) == ("active", [session_id])
     assert "degraded" in small_disk.unit(UNIT, "StatusText")["StatusText"]
     small_disk.run("rm", f"{STATE}/ballast")
-    assert refusal(small_disk) == ""
     until(lambda: small_disk.get("Health") == "ok", "good health", PATIENCE)
+    assert refusal(small_disk) == ""
 
 
 def test_a_state_directory_that_cannot_be_written_is_told_of(watched: Machine) -> None:

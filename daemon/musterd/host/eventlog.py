@@ -81,6 +81,11 @@ class SqliteEventLog:
     def health(self) -> str:
         return self._health
 
+    async def check(self) -> None:
+        """Try again what failed: else that would only be when the next event comes."""
+        if self._health:
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._flush)
+
     async def close(self) -> None:
         """Writes what waits."""
         self._is_closed = True
@@ -95,26 +100,28 @@ class SqliteEventLog:
         self._is_woken = False  # first: what comes from here on wakes us again
         self._note_dropped()
         batch = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if not batch:
+        if not batch and not self._health:
             return
         try:
             self._on_db(lambda db: db.write(batch))
         except (sqlite3.Error, OSError) as exc:
             self._waiting.extendleft(reversed(batch))
-            self._fail(f"cannot write '{self._db.path}': {exc}")
+            self._set_health(f"cannot write '{self._db.path}': {exc}")
             return
-        self._health = ""
         self._untrimmed += len(batch)
-        self._trim()
+        self._set_health(self._trim())
 
-    def _trim(self) -> None:
+    def _trim(self) -> str:
+        """Why it cannot be; "" if it can."""
         oldest = self._clock.now() - int(self.config.keep * USEC_PER_SEC)
         try:
             while self._untrimmed >= TRIM_EVERY:
-                self._untrimmed -= TRIM_EVERY
                 self._on_db(lambda db: db.trim(oldest, self.config.max_size))
+                self._untrimmed -= TRIM_EVERY
         except (sqlite3.Error, OSError) as exc:
-            self._fail(f"cannot trim '{self._db.path}': {exc}")
+            self._untrimmed = TRIM_EVERY  # again next time
+            return f"cannot trim '{self._db.path}': {exc}"
+        return ""
 
     def _read(self, query: Query) -> list[tuple[int, Record]]:
         self._flush()
@@ -140,7 +147,7 @@ class SqliteEventLog:
             self._dropped = 0
             self._waiting.append(Record(self._clock.now(), "degraded", text=text))
 
-    def _fail(self, text: str) -> None:
-        if not self._health:
+    def _set_health(self, text: str) -> None:
+        if text and not self._health:
             logger.warning("Event log: %s, ignoring", text)
         self._health = text
