@@ -247,6 +247,21 @@ def test_text_that_comes_with_an_escape_is_no_end_for_gemini_unless_all_was_canc
     assert kinds == [[K.SETTLED], [K.SETTLED], [K.WORK], [K.WORK]]
 
 
+def test_history_that_gemini_writes_anew_after_an_escape_is_no_prompt() -> None:
+    """As captured: a permission was denied, and a millisecond later all before it was written down again."""
+    cancelled = '{"timestamp":"2026-11-21T14:52:00.915Z","type":"info","content":"Request cancelled."}'
+    context = '{"text":"<session_context>\\nThis is the Gemini CLI. We are setting up the context"}'
+    asked = '{"text":"please MOCK:sh=touch asked"}'
+    line = '{"timestamp":"2026-11-21T14:52:00.916Z","type":"user","content":[%s]}'
+
+    def kinds(*parts: str) -> list[EventKind]:
+        records = ADAPTERS[Agent.GEMINI].records([cancelled, line % ",".join(parts)])
+        return [event.kind for event in records.events]
+
+    assert kinds(context, asked) == [K.SETTLED]
+    assert kinds(asked) == kinds(asked, context) == kinds(context) == [K.SETTLED, K.WORK]
+
+
 @given(st.integers(1, 2**40).map(lambda ms: ms * 1000))
 def test_work_wins_a_tie_only_against_an_earlier_turn(at: int) -> None:
     def turn(*kinds: EventKind) -> Turn:

@@ -154,9 +154,17 @@ def _is_all_cancelled(record: Json) -> bool:
     return bool(errors) and all(error.startswith("[Operation Cancelled]") for error in errors)
 
 
+def _is_history(record: Json) -> bool:
+    """What it was told so far, written down again, and stamped with now. A prompt is a record of its own."""
+    parts = [word(part, "text") for part in tables(record, "content")]
+    return len(parts) > 1 and parts[0].startswith("<session_context>\nThis is the Gemini CLI.")
+
+
 def _record(record: Json) -> AgentEvent | None:
     at = usec(word(record, "timestamp"))
     match word(record, "type"):
+        case "user" if _is_history(record):
+            return None
         case "user":
             kind = EventKind.SETTLED if _is_all_cancelled(record) else EventKind.WORK
             return AgentEvent(kind, ordered(kind, at))
