@@ -55,6 +55,7 @@ class Manager:
         self.inhibitors = Inhibitors(partial(ports.announcer.manager_changed, "NInhibitors"))
         self.claims = Claims(ports.store, self._claims_changed)
         self._interrupted: dict[SessionId, Session] = {}  # as loaded
+        self._goes_down = False  # the machine, in an orderly way
         self._troubles: dict[str, str] = {}
         self._keeper = Keeper(
             self.registry,
@@ -159,11 +160,18 @@ class Manager:
                 if session and session.state is State.STOPPING:
                     self.roll.gone.add(session.id)  # whoever ends it looks at the rest of its tree first
                 elif session and session.is_current:
-                    self.roll.end(session, session.ending or "exited")
+                    self.roll.end(session, session.ending or ("reboot" if self._goes_down else "exited"))
             case Said(session_id, spoken, source):
                 await self.roll.hear(session_id, spoken, source)
             case Appeared(leader) if leader.facts.uid == warden.uid and self._is_wanted(leader):
                 self._discovered.put(leader)
+
+    def shutdown_changed(self, goes_down: bool) -> None:  # noqa: FBT001 - a callback
+        """A shutdown has begun, or was called off. Agents end before we do: their users did not end them."""
+        if goes_down != self._goes_down:
+            text = "goes down: what ends now was ended by that" if goes_down else "stays up after all"
+            logger.info("The machine %s", text)
+        self._goes_down = goes_down
 
     def _is_wanted(self, leader: Leader) -> bool:
         """Who is brought back is waited for, whether or not others are looked for."""

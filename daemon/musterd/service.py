@@ -20,6 +20,7 @@ from musterd.bus.front import Front
 from musterd.bus.holds import Holds
 from musterd.bus.limits import Limits
 from musterd.bus.log_control_iface import LogControlInterface
+from musterd.bus.login1 import Shutdowns
 from musterd.bus.manager_iface import ManagerInterface, manager_values
 from musterd.bus.names import BUS_NAME, LOG_CONTROL, MANAGER, REAPER, SESSION, STOP_GATE, WARDENS
 from musterd.bus.polkit import Polkit
@@ -245,8 +246,24 @@ async def _build(
     announcer.bus = bus
     service = Service(manager, remote, reaper, bus, gauge, log, options)
     bus.listen(service.bus_changed)
+    shutdowns = Shutdowns(manager.shutdown_changed)
+    following = tasks.create_task(_follow(shutdowns, bus, options, tasks), name="shutdowns")
+    stack.callback(following.cancel)
     await bus.claim(BUS_NAME)  # last: whoever calls now finds everything in place
     return service
+
+
+async def _follow(
+    shutdowns: Shutdowns, ours: BusConnection, options: Options, tasks: asyncio.TaskGroup
+) -> None:
+    """logind is on the system bus, wherever we are."""
+    if options.is_system:
+        return await shutdowns.follow(ours)
+    try:
+        async with BusConnection.open("system", tasks) as bus:
+            await shutdowns.follow(bus)
+    except BusError as exc:
+        logger.debug("Nobody says whether the machine goes down, there is no system bus: %s", exc)
 
 
 @asynccontextmanager

@@ -100,6 +100,7 @@ class Daemon:
             "HOME": str(self.home),
             "PYTHONPATH": str(DAEMON),
             "MUSTERD_BUS": self.bus.address,
+            "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={self.work}/no-system-bus",  # unless a test brings one
             **self._env,
             **more,
         }

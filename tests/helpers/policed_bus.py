@@ -27,10 +27,13 @@ SYSTEM_BUS = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
   <allow send_destination="org.freedesktop.DBus"/>
   <allow send_destination="org.freedesktop.systemd1"/>
   <allow send_destination="org.freedesktop.PolicyKit1"/>
+  <allow send_destination="org.freedesktop.login1"
+         send_interface="org.freedesktop.DBus.Properties" send_member="Get"/>
  </policy>
  <policy user="{root}">
   <allow own="org.freedesktop.systemd1"/>
   <allow own="org.freedesktop.PolicyKit1"/>
+  <allow own="org.freedesktop.login1"/>
  </policy>
  <include>{policy}</include>
 </busconfig>

@@ -72,6 +72,19 @@ def test_it_starts_with_the_machine(musterd: Machine) -> None:
     assert [row[0] for row in musterd.call("ListSessions")[0]] == [session_id]
 
 
+def test_what_an_orderly_reboot_ends_while_it_still_runs_has_not_left(musterd: Machine) -> None:
+    after = f"--property=After={UNIT} musterd-warden@0.service"
+    musterd.run("systemd-run", "--unit=agent", after, "sleep", "infinity")
+    pid = musterd.unit("agent.service", "MainPID")["MainPID"]
+    session_id, path = musterd.call("RegisterSession", "a{sv}", 1, "pid", "u", pid)
+    musterd.reboot()
+    assert musterd.get("Session.EndedReason", path=path) == "reboot"
+    [events] = musterd.call("ListEvents", "utts", 9, 0, 0, session_id)
+    [at] = [at for _, at, _, kind, *_ in events if kind == "ended"]
+    started = musterd.run("systemctl", "show", "--timestamp=unix", "--property=ActiveEnterTimestamp", UNIT)
+    assert at / 1e6 < int(started.stdout.partition("@")[2])  # it was there, and knew
+
+
 def test_what_the_bus_tells_is_what_is_written(musterd: Machine) -> None:
     assert f"{NAME}.Manager" in musterd.run("busctl", "introspect", NAME, ROOT).stdout
 
