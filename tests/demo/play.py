@@ -2,7 +2,7 @@
 """`make demo`: the story of two agents on one machine, told by the real daemon.
 
 Two things are not real, and it says so: the agents are stand-ins that leave the traces Codex leaves, and the
-memory pressure is an injected reading. Nothing outside a temporary directory is touched.
+memory pressure is an injected reading. Nothing outside a temporary directory is touched, and no other agent.
 """
 
 import os
@@ -77,6 +77,7 @@ class Stage:
         return [kind for _, _, _, kind, *_ in events]
 
     def musterctl(self, *args: str) -> None:
+        self.daemon.release_others()
         print(f"\n$ musterctl {shlex.join(args)}")
         sys.stdout.flush()
         subprocess.run(
@@ -125,7 +126,7 @@ def play(stage: Stage) -> None:
     until(lambda: "would-reap" in stage.history(idle), "history")
 
     say("The daemon is killed, and started again: the roll is as it was.")
-    daemon.restart(9)
+    daemon.leave_others_alone(9)  # and what its user really runs here is not reaped below
     until(lambda: stage.state("website") == "idle", "the roll is back")
     stage.musterctl("list")
 

@@ -132,6 +132,19 @@ class Daemon:
         self.stop(number)
         self.start()
 
+    def leave_others_alone(self, number: int = signal.SIGTERM) -> None:
+        """Before anything is ended: it starts anew, finds no more agents, and forgets those of others."""
+        self.stop(number)
+        self.config.write_text(self.config.read_text() + ALONE)
+        self.start()
+        self.release_others()
+
+    def release_others(self) -> None:
+        """Agents that somebody runs on this machine leave its roll."""
+        for session in self.sessions():
+            if not Path(session["CWD"]).is_relative_to(self.home):
+                self.call("ReleaseSession", "s", session["Id"])
+
     @property
     def log(self) -> str:
         return (self.work / "log").read_text()

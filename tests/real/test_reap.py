@@ -16,6 +16,8 @@ KEYS = ["pi", "codex", "opencode", "gemini"]
 
 
 def reaper_on(daemon: Daemon) -> None:
+    """For the agents of the test alone."""
+    daemon.leave_others_alone()
     daemon.call("Reaper.SetMode", "ss", "on", "a test")
 
 
