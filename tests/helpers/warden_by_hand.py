@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 import threading
+from contextlib import suppress
 
 from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
@@ -31,7 +32,8 @@ def relay(source: int, target: int) -> None:
 
 
 def listen(line: int) -> None:
-    relay(line, 1)
+    with suppress(ConnectionResetError):  # it was ended with more of ours unread
+        relay(line, 1)
     os._exit(0)  # the daemon has ended it
 
 

@@ -403,3 +403,55 @@ def test_every_method_of_the_port_goes_over_the_line() -> None:
 
 def test_appeared_is_checked_like_a_leader() -> None:
     assert isinstance(unpack(Appeared, load(dump(pack(Appeared(leader(5)))))), Appeared)
+
+
+async def test_what_nobody_has_heard_yet_takes_no_more_than_so_much_memory() -> None:
+    async with by_hand() as (warden, other):
+        with sleepers(1) as [process]:
+            told: dict[str, Any] = pack(own_leader(process.pid))
+            told["facts"]["argv"] = ["x" * 60_000]
+            count = 4 * module.EVENTS // 60_000
+            for _ in range(count):
+                other.say(event={"@": "Appeared", "leader": told})
+            await until(lambda: warden._waiting_bytes > module.EVENTS)
+            heard = 0
+            async for _ in warden.events():
+                assert warden._waiting_bytes < module.EVENTS + 2 * FRAME
+                heard += 1
+                if heard == count:
+                    break
+        assert not warden.is_liar
+
+
+async def test_warden_whose_events_nobody_hears_can_be_left() -> None:
+    async with by_hand() as (warden, other):
+        with sleepers(1) as [process]:
+            told: dict[str, Any] = pack(own_leader(process.pid))
+            told["facts"]["argv"] = ["x" * 60_000]
+            for _ in range(2 * module.EVENTS // 60_000):
+                other.say(event={"@": "Appeared", "leader": told})
+            await until(lambda: warden._waiting_bytes > module.EVENTS)
+
+
+@pytest.mark.parametrize("way", ["one is too long", "all are"])
+async def test_answers_that_are_longer_than_there_is_to_tell_end_the_line(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions = [session(id=SessionId(f"s{number}"), uid=UID) for number in range(8)]
+    size = 100_000 if way == "one is too long" else 20_000
+    monkeypatch.setattr(module, "PARTS", 100_000)
+    async with by_hand() as (warden, other):
+        asking = asyncio.create_task(warden.observe(sessions, screens=False))
+        number = (await other.hear("observe"))["call"]
+        for each in sessions:
+            other.say(part=number, key=each.id, value=pack(look(children=Unknown("x" * size))))
+        with pytest.raises(Failed):
+            await asking
+        assert warden.is_liar
+
+
+def test_number_that_is_too_long_for_a_float_is_refused() -> None:
+    for number in (10**400, -(10**400), 2**64, True, "1", float("nan"), float("inf")):
+        with pytest.raises(ValueError, match=r"out of all bounds|is no float"):
+            unpack(float, number)
+    assert unpack(float, 5) == 5.0

@@ -11,7 +11,7 @@ from musterd.core.evidence import Observation, Usage
 from musterd.core.session import PidRef, Session, SessionId
 from musterd.ports import Warden
 
-from .line import FRAME, MEMBERS, WINDOW, Line, LineEnded, Member, number_of
+from .line import FRAME, MEMBERS, PART, WINDOW, Line, LineEnded, Member, number_of
 from .wire import dump, pack, unpack
 
 logger = logging.getLogger(__name__)
@@ -135,7 +135,7 @@ class Answers:
         if member.is_table:
             assert isinstance(result, Mapping)
             for key, item in result.items():
-                if len(dump(value := pack(item))) <= FRAME // 2:
+                if len(dump(value := pack(item))) <= PART:
                     self._line.send(part=number, key=key, value=value)
             result = None
         value = pack(result)

@@ -31,6 +31,8 @@ FRAME = 1024 * 1024  # bytes of a message of a warden; half of it is left for wh
 ORDER = 16 * 1024 * 1024  # bytes of one of the daemon: a hundred sessions that ended
 WAITING = 32 * 1024 * 1024  # bytes that the other end has not read: it is not there any more
 
+PART = 32 * 1024  # bytes of one item of an answer that is a table: a look is remembered for a while
+
 WINDOW = 1024  # events on their way to the daemon before it says that it heard some
 
 Event = Said | Gone | Appeared

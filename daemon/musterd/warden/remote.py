@@ -19,7 +19,7 @@ from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.ports import Appeared, Clock, Ending, Leader, Leftover, WardenEvent
 
 from .belief import Nonsense, check_usage, checked_leader
-from .line import MEMBERS, WINDOW, Event, Line, LineEnded, Member, number_of
+from .line import MEMBERS, PART, WINDOW, Event, Line, LineEnded, Member, number_of
 from .look import missing
 from .wire import pack, unpack
 
@@ -34,6 +34,10 @@ EVENT_RATE = 2000.0  # a second
 CREDIT_PAUSE = 0.05  # seconds from the first that was heard
 BYTE_RATE = 8 * 1024 * 1024.0  # a second
 PORTION = 512 * 1024  # bytes that are read before the rate counts
+
+# What of it may wait in our memory, in bytes as they came; a text may take four times as much.
+EVENTS = 4 * 1024 * 1024  # that were not heard yet: no more is read until they are
+PARTS = 16 * 1024 * 1024  # of answers that are not complete
 
 REASON = 512  # characters of a refusal that are passed on
 
@@ -50,6 +54,7 @@ class _Waiting:
     answer: asyncio.Future[Any]
     asked: frozenset[str] = frozenset()  # of an answer that is a table: what may be in it
     parts: dict[str, Any] = field(default_factory=dict)
+    size: int = 0  # bytes of the parts
 
 
 class RemoteWarden:
@@ -64,7 +69,9 @@ class RemoteWarden:
         self._waiting: dict[int, _Waiting] = {}
         self._late: dict[int, None] = {}
         self._known: set[SessionId] = set()  # that it was ever told to watch
-        self._events: asyncio.Queue[WardenEvent | None] = asyncio.Queue()
+        self._events: asyncio.Queue[tuple[WardenEvent, int] | None] = asyncio.Queue()  # and its bytes
+        self._waiting_bytes = 0  # of them
+        self._has_room = asyncio.Event()
         self._unheard = 0  # events that it sent, and was not told that they were heard
         self._heard = 0
         self._credit: asyncio.TimerHandle | None = None
@@ -96,15 +103,22 @@ class RemoteWarden:
             if "bye" in message:
                 self._on_bye()
                 raise LineEnded("nothing is left to do")
-            self._take(message)
+            self._take(message, size)
+            await self._room()
             debt += size
             if debt > PORTION:
                 await asyncio.sleep(debt / BYTE_RATE)
                 debt = 0
 
-    def _take(self, message: Mapping[str, object]) -> None:
+    async def _room(self) -> None:
+        """Return when not too much of what it told waits to be heard."""
+        while self._waiting_bytes > EVENTS and not self.why_ended:
+            self._has_room.clear()
+            await self._has_room.wait()
+
+    def _take(self, message: Mapping[str, object], size: int) -> None:
         if "event" in message:
-            self._take_event(unpack(Event, message["event"]))
+            self._take_event(unpack(Event, message["event"]), size)
             return
         kind = next((kind for kind in ("part", "done", "refused") if kind in message), None)
         if kind is None:
@@ -115,11 +129,14 @@ class RemoteWarden:
             if number not in self._late:
                 raise Nonsense("an answer that nobody asked for")
         elif kind == "part":
-            self._take_part(waiting, message)
+            self._take_part(waiting, message, size)
         elif not waiting.answer.done():
             self._answer(waiting, kind, message)
 
-    def _take_part(self, waiting: _Waiting, message: Mapping[str, object]) -> None:
+    def _take_part(self, waiting: _Waiting, message: Mapping[str, object], size: int) -> None:
+        waiting.size += size
+        if size > 2 * PART or sum(other.size for other in self._waiting.values()) > PARTS:
+            raise Nonsense("more than anybody has to tell of a session")
         key = message["key"]
         if not isinstance(key, str) or key not in waiting.asked or key in waiting.parts:
             raise Nonsense("an answer about what was not asked")
@@ -139,25 +156,32 @@ class RemoteWarden:
         else:
             waiting.answer.set_result(unpack(waiting.member.returns or type(None), message["value"]))
 
-    def _take_event(self, event: WardenEvent) -> None:
+    def _take_event(self, event: WardenEvent, size: int) -> None:
         self._unheard += 1
         if self._unheard > WINDOW:
             raise Nonsense("more events than it may")
         match event:
             case Appeared(leader):
                 with suppress(NoSuchSession, Failed):
-                    self._events.put_nowait(Appeared(checked_leader(leader, self.uid)))
+                    self._keep(Appeared(checked_leader(leader, self.uid)), size)
                     return
                 self._hear()
             case _ if event.session not in self._known:
                 raise Nonsense(f"session '{event.session[:64]}' is none of its user's")
             case _:
-                self._events.put_nowait(event)
+                self._keep(event, size)
+
+    def _keep(self, event: WardenEvent, size: int) -> None:
+        self._waiting_bytes += size
+        self._events.put_nowait((event, size))
 
     async def events(self) -> AsyncIterator[WardenEvent]:
         self._order("events")
-        while (event := await self._events.get()) is not None:
+        while (told := await self._events.get()) is not None:
+            event, size = told
             yield event
+            self._waiting_bytes -= size
+            self._has_room.set()
             self._hear()
 
     def _hear(self) -> None:
@@ -227,6 +251,7 @@ class RemoteWarden:
 
     def _drop(self, why: str) -> None:
         self.why_ended = self.why_ended or why
+        self._has_room.set()
         self._line.drop()
 
     def _disbelieve(self, what: object) -> Failed:
