@@ -58,6 +58,20 @@ def test_pi_puts_queued_text_back_into_the_composer() -> None:
     assert pi.adapter.screen(pi.screen("interrupted-queued")).has_draft
 
 
+def test_what_is_queued_in_codex_is_not_sent_yet() -> None:
+    codex = Captured("codex")
+    steering = codex.screen("queued")
+    following = steering.replace(
+        "Messages to be submitted after next tool call (press esc to interrupt and send immediately)",
+        "Queued follow-up inputs",
+    )
+    assert following != steering
+    for screen in (steering, following):
+        assert codex.adapter.screen(screen) == ScreenReading(False, has_draft=True)
+    quoted = steering.replace("  ↳ queued while it works", "")
+    assert codex.adapter.screen(quoted) == ScreenReading(False, False)
+
+
 @pytest.mark.parametrize(
     ("captured", "composer"), [(Captured("codex"), "\n\u203a"), (Captured("gemini"), "\n *")], ids=str
 )

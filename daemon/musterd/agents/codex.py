@@ -67,6 +67,8 @@ _ROLLOUT = re.compile(rf"/sessions/.*/rollout-.*-{_THREAD}\.jsonl$")
 # Behind an angle quotation mark, down to a blank line: the first line of a draft may be empty.
 _COMPOSER = re.compile(r"^\u203a(.*(?:\n.*\S.*)*)$", re.MULTILINE)
 _PLACEHOLDERS = ("Ask Codex to do anything", "Ask a follow-up question")
+# What was sent while it worked stands above the composer until its turn has come; it is nowhere on disk.
+_QUEUE = re.compile(r"^• (?:Queued follow-up inputs|Messages to be submitted after .*)\n +↳ ", re.MULTILINE)
 _DIALOG = re.compile(
     r"^ *(?:Press enter to (?:confirm|continue)|Trust this folder\?|Hooks need review)", re.MULTILINE
 )
@@ -189,7 +191,8 @@ class Codex(Adapter):
         composers = [found.group(1).strip() for found in _COMPOSER.finditer(text)]
         if not composers:
             return UNREADABLE
-        return ScreenReading(has_dialog=False, has_draft=composers[-1] not in ("", *_PLACEHOLDERS))
+        has_queue = bool(_QUEUE.search(text))
+        return ScreenReading(False, has_draft=has_queue or composers[-1] not in ("", *_PLACEHOLDERS))
 
     def quit_keys(self, session: Session) -> tuple[str, ...]:
         return "/quit", "Enter"
