@@ -116,6 +116,11 @@ RULES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ),
     ("in-a-row", {"row": Row(IN_A_ROW, ("other",))}, {"row": Row(IN_A_ROW - 1, ("other",))}),
     ("interrupt", {"session": asker(turn=turn(cut=NOW))}, {"session": asker(turn=turn(cut=NOW - MINUTE))}),
+    (
+        "interrupt",
+        {"session": asker(turn=turn(cut=working().started))},
+        {"session": asker(turn=turn(cut=working().started - 1))},
+    ),
     ("interrupt", {"event": event(is_cut=True)}, {"event": event(is_cut=False)}),
     ("waiting", {"session": asker(turn=turn(waiting=NOW))}, {"session": asker(turn=turn(answered=NOW))}),
     (

@@ -98,6 +98,7 @@ class FakeWarden:
         self.unreclaimable: Exception | None = None
         self.reclaimable: dict[SessionId, int] = {}  # bytes, once
         self.unfinished: dict[SessionId, Work] = {}
+        self.patience: list[float] = []  # seconds that each look for work had
         self.unasked: Exception | None = None  # what asking for work meets
         self.before_work: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
         self.before_watch: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
@@ -146,6 +147,7 @@ class FakeWarden:
 
     async def work(self, session: Session, check_command: Sequence[str], seconds: float) -> Work:
         self.told.append(" ".join(["work", session.id, *check_command]))
+        self.patience.append(seconds)
         await self.before_work()
         if failure := self.failure or self.unasked:
             raise failure

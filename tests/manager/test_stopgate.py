@@ -13,7 +13,7 @@ from helpers.builders import MINUTE, NOW, SECOND
 from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, FakeAgent
 from helpers.wait import until
 from musterd.claims import FINISHED_PER_SESSION, FINISHED_PER_USER
-from musterd.core.claim import Claim
+from musterd.core.claim import Claim, Row
 from musterd.core.config import Config, LimitsConfig, StopGateConfig
 from musterd.core.errors import (
     AccessDenied,
@@ -387,6 +387,26 @@ async def test_a_loop_that_stood_still_lets_it_go() -> None:
     assert await bench.stop() == ""
 
 
+async def test_a_turn_that_has_settled_lets_the_next_one_be_its_users() -> None:
+    """An agent that does not hand on the prompt; its user interrupted the turn that was held."""
+    bench = await Held().begin()
+    assert await bench.stop()
+    await bench.say("turn-start")  # our own words
+    assert await bench.stop() == ""
+    await bench.say("turn-start")
+    assert await bench.stop()
+    await bench.say("settled")
+    await bench.say("turn-start")
+    assert await bench.stop()
+
+
+async def test_a_check_gets_its_own_time_at_the_most() -> None:
+    config = StopGateConfig(hook_timeout=60.0, check_command=("check",), check_timeout=0.25)
+    bench = await Held(Config(stop_gate=config)).begin()
+    await bench.stop()
+    assert bench.alice.patience == [0.25]
+
+
 async def test_a_dialect_that_breaks_lets_it_go() -> None:
     class Broken(FakeAgent):
         def block(self, event: str, reason: str) -> str:
@@ -568,6 +588,42 @@ async def test_claims_go_with_their_session() -> None:
     await bench.manager.release(ALICE, bench.session.id)
     assert bench.store.claims == {}
     assert list(bench.manager.claims) == []
+
+
+async def test_nothing_is_remembered_of_a_session_that_was_released() -> None:
+    bench = await Held().begin()
+    assert await bench.stop()
+    await bench.manager.release(ALICE, bench.session.id)
+    assert bench.manager.claims.row(bench.session.id, enforced=True) == Row()
+
+
+async def test_claims_at_once_do_not_pass_the_limit_together() -> None:
+    bench = await Held(Config(limits=LimitsConfig(claims_per_session=3))).begin()
+    spec = {"session": bench.session.id, "task": "more"}
+    made = await asyncio.gather(
+        *(bench.claiming.claim(ALICE, spec) for _ in range(5)), return_exceptions=True
+    )
+    assert [type(one) for one in made].count(LimitReached) == 3
+    assert len(bench.manager.claims.active(bench.session.id)) == len(bench.store.claims) == 3
+
+
+async def test_a_write_that_fails_takes_back_no_later_one() -> None:
+    bench = await Held().begin()
+    failed = asyncio.Event()
+
+    async def fail_late() -> None:
+        bench.store.before_claim = lambda: asyncio.sleep(0)
+        await failed.wait()
+        raise DISK_FULL
+
+    bench.store.before_claim = fail_late
+    first = asyncio.create_task(bench.claiming.update(ALICE, bench.claim.id, {"task": "first"}))
+    await asyncio.sleep(0)
+    await bench.claiming.update(ALICE, bench.claim.id, {"task": "second"})
+    failed.set()
+    with pytest.raises(Failed):
+        await first
+    assert bench.claimed().task == "second"
 
 
 @pytest.mark.parametrize(
