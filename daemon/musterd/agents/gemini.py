@@ -119,6 +119,8 @@ class Gemini(Adapter):
         return ""
 
     def block(self, event: str, reason: str) -> str:
+        """Its user reads "Agent execution blocked", the reason, and, once, that the request failed: these
+        are its own words, and it goes on all the same."""
         return json.dumps({"decision": "deny", "reason": reason})
 
     def transcript(self, session: Session, home: str, environ: Mapping[str, str]) -> str | Query | None:
