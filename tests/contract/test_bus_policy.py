@@ -1,12 +1,13 @@
 """The bus policy: read as text, and enforced by a real dbus-daemon."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from dbus_fast import Message
+from dbus_fast import Message, MessageType
 from dbus_fast.aio import MessageBus
 
 from helpers.daemon import Daemon
@@ -151,3 +152,22 @@ async def test_what_is_not_listed_never_reaches_the_daemon(
 async def test_fds_never_reach_the_daemon(policed: str) -> None:
     ping = Message(NAME, ROOT, "org.freedesktop.DBus.Peer", "Ping", signature="h", body=[0], unix_fds=[0])
     assert await answer(policed, ping) == DENIED
+
+
+async def test_signals_to_it_alone_never_reach_the_daemon(policed: str) -> None:
+    bus = await MessageBus(policed).connect()
+    refused: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+
+    def hear(message: Message) -> None:
+        if message.message_type is MessageType.ERROR and not refused.done():
+            refused.set_result(message.error_name)
+
+    bus.add_message_handler(hear)
+    try:
+        signal = Message(NAME, ROOT, f"{NAME}.Manager", "SessionNew", message_type=MessageType.SIGNAL)
+        await bus.send(signal)
+        async with asyncio.timeout(10):
+            assert await refused == DENIED
+    finally:
+        bus.disconnect()
+        await bus.wait_for_disconnect()  # type: ignore[no-untyped-call]  # of the library
