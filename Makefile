@@ -47,9 +47,10 @@ test: $(stamp)
 	@cd $(here) && $(python) -m pytest $(ARGS)
 
 test-real: $(stamp)
-	@$(here)packaging/prerequisites dbus-daemon busctl tmux git npm
+	@$(here)packaging/prerequisites dbus-daemon busctl tmux git npm dunst Xvfb
+	@[ "$$(id -u)" -ne 0 ] || $(here)packaging/prerequisites $(machine)
 	@cd $(here) && $(python) tests/real/install.py
-	@cd $(here) && $(python) -m pytest -m real tests/real $(ARGS)
+	@cd $(here) && $(python) -m pytest -m real tests/real tests/system $(ARGS)
 
 bench: $(stamp)
 	@$(here)packaging/prerequisites dbus-daemon busctl
