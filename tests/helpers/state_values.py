@@ -62,14 +62,15 @@ sessions = st.builds(
 changes = st.builds(Change, numbers, numbers, texts)
 modes = st.builds(
     Modes,
-    st.sampled_from(Mode),
-    changes,
-    texts,
-    st.lists(numbers, max_size=5).map(tuple),
-    st.sampled_from(GateMode),
-    changes,
-    st.booleans(),
-    changes,
+    reaper=st.sampled_from(Mode),
+    reaper_change=changes,
+    auto_disabled_reason=texts,
+    disarmed_users=st.lists(numbers, max_size=3).map(tuple),
+    actions=st.lists(numbers, max_size=5).map(tuple),
+    gate=st.sampled_from(GateMode),
+    gate_change=changes,
+    kill_switch=st.booleans(),
+    kill_switch_change=changes,
 )
 tallies = st.builds(Tally, numbers, st.builds(Row, numbers, lists, st.booleans()))
 claims = st.builds(
