@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from musterd.agents.base import Adapter
 from musterd.core.errors import Failed
 from musterd.host.process import read_stat
+from musterd.host.subuid import is_subordinate
 from musterd.host.ticks import next_tick
 from musterd.ports import Wardens
 
@@ -31,9 +32,9 @@ class Census:
 
     async def run(self) -> None:
         while self._interval:
-            for uid in await asyncio.to_thread(self.users):
-                if self._wardens.find(uid) is None:
-                    await self._call(uid)
+            found = await asyncio.to_thread(self.users)
+            missing = [uid for uid in found if self._wardens.find(uid) is None]
+            await asyncio.gather(*map(self._call, missing))  # nobody waits for the warden of another
             await next_tick(self._interval)
 
     async def _call(self, uid: int) -> None:
@@ -51,7 +52,7 @@ class Census:
             if looks[pid] <= LOOKS and (uid := self._owner(pid)) is not None:
                 found.add(uid)
         self._looks = looks
-        return found
+        return {uid for uid in found if not is_subordinate(uid)}
 
     def _owner(self, pid: str) -> int | None:
         """Of a process with such a name; None of any other, or of one that has ended."""

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from musterd import __version__
 from musterd.core.errors import AccessDenied, Busy, Failed
 from musterd.host.process import boot_id
+from musterd.host.subuid import is_subordinate
 from musterd.ports import Clock, Warden
 
 from .line import FRAME, Line, LineEnded
@@ -65,6 +66,8 @@ class RemoteWardens:
         if warden := self.find(uid):
             return warden
         self._check_down(uid)
+        if is_subordinate(uid):  # else one user could have thousands of wardens started
+            raise Failed(f"User {uid} has no account, and no warden.")
         if uid not in self._coming:
             self._coming[uid] = self._loop.create_future()
             self._run(self._start(uid), f"start warden {uid}")
