@@ -1,6 +1,7 @@
 """What goes wrong around the daemon: it is started anew, or says that it is degraded; no promise is lost."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
@@ -12,9 +13,61 @@ from system.test_service import UNIT, register_remote, state
 PATIENCE = 60.0  # seconds, on a busy machine
 
 # A round of the daemon through all its parts takes place twice in this time.
-WATCHFUL = "[Service]\nWatchdogSec=4s\nRestartSec=100ms\n"
+WATCHFUL = "[Service]\nWatchdogSec=4s\nTimeoutAbortSec=1s\nRestartSec=100ms\n"
 
 STATE = "/var/lib/musterd"
+
+USER = "dora"
+
+# Freezes threads of the daemon: the first runs the event loop, the others do what may block, as the store.
+FREEZE = """
+cd /sys/fs/cgroup/unified 2>/dev/null || cd /sys/fs/cgroup
+cd system.slice/musterd.service
+mkdir wedge
+echo threaded >wedge/cgroup.type
+for thread in $(ls /proc/{pid}/task); do
+    case $thread in {threads}) echo $thread >wedge/cgroup.threads ;; esac
+done
+echo 1 >wedge/cgroup.freeze
+"""
+
+
+@dataclass(frozen=True)
+class Promised:
+    """A session of another host, and one of a user here with a real process."""
+
+    machine: Machine
+    far: str
+    near: str
+    pid: int
+
+    def check(self) -> None:
+        """Both are on the roll, the process lives, and its warden looks after it."""
+        assert sorted(roll(self.machine)) == sorted([self.far, self.near])
+        self.machine.run("kill", "-0", str(self.pid))
+        explain = ("musterctl", "explain", self.near)
+        until(
+            lambda: self.machine.run(*explain, user=USER, check=False).status == 0, "a look at it", PATIENCE
+        )
+
+
+@pytest.fixture(scope="module")
+def user(installed: Machine) -> str:
+    installed.add_user(USER)
+    return USER
+
+
+@pytest.fixture
+def process(musterd: Machine, user: str) -> Iterator[int]:
+    """Of the user; no session yet."""
+    pid = int(musterd.shell("sleep 4712 </dev/null >/dev/null 2>&1 & echo $!", user=user))
+    yield pid
+    musterd.run("kill", str(pid))
+
+
+def promise(machine: Machine, pid: int) -> Promised:
+    near, _ = machine.call("RegisterSession", "a{sv}", 1, "pid", "u", pid, user=USER)
+    return Promised(machine, register_remote(machine), near, pid)
 
 
 @pytest.fixture
@@ -53,26 +106,38 @@ def await_restart(machine: Machine, before: str) -> None:
     until(is_new, "another daemon", PATIENCE)
 
 
-def test_one_that_is_stopped_is_started_anew_by_the_watchdog(watched: Machine) -> None:
-    session_id, before = register_remote(watched), main_pid(watched)
+def test_one_that_is_stopped_is_started_anew_by_the_watchdog(watched: Machine, process: int) -> None:
+    promised, before = promise(watched, process), main_pid(watched)
     watched.run("kill", "-STOP", before)
     await_restart(watched, before)
-    assert roll(watched) == [session_id]
+    promised.check()
     assert "Watchdog timeout" in watched.journal(UNIT)
 
 
-def test_one_that_is_killed_is_started_anew(watched: Machine) -> None:
-    session_id, before = register_remote(watched), main_pid(watched)
+@pytest.mark.parametrize("part", ["event loop", "store"])
+def test_one_with_a_wedged_part_is_started_anew_by_the_watchdog(
+    watched: Machine, process: int, part: str
+) -> None:
+    promised, before = promise(watched, process), main_pid(watched)
+    threads = before if part == "event loop" else f"{before}) ;; *"
+    watched.shell(FREEZE.format(pid=before, threads=threads))
+    await_restart(watched, before)
+    promised.check()
+    assert "Watchdog timeout" in watched.journal(UNIT)
+
+
+def test_one_that_is_killed_is_started_anew(watched: Machine, process: int) -> None:
+    promised, before = promise(watched, process), main_pid(watched)
     watched.run("systemctl", "kill", "--kill-whom=main", "--signal=KILL", UNIT)
     await_restart(watched, before)
-    assert roll(watched) == [session_id]
+    promised.check()
 
 
-def test_a_restart_of_the_bus_is_lived_through(musterd: Machine) -> None:
-    session_id, before = register_remote(musterd), main_pid(musterd)
+def test_a_restart_of_the_bus_is_lived_through(musterd: Machine, process: int) -> None:
+    promised, before = promise(musterd, process), main_pid(musterd)
     musterd.run("systemctl", "restart", "dbus.service")
     until(lambda: musterd.busctl("status", "org.musterd.Muster1").status == 0, "its name", PATIENCE)
-    assert roll(musterd) == [session_id]
+    promised.check()
     assert main_pid(musterd) == before
 
 
@@ -83,40 +148,42 @@ def refusal(machine: Machine) -> str:
     return machine.busctl("call", "org.musterd.Muster1", root, interface, *words).stderr
 
 
-def test_a_full_disk_is_told_of_and_lived_through(small_disk: Machine) -> None:
-    session_id = register_remote(small_disk)
+def test_a_full_disk_is_told_of_and_lived_through(small_disk: Machine, process: int) -> None:
+    promised = promise(small_disk, process)
     small_disk.run("dd", "if=/dev/zero", f"of={STATE}/ballast", "bs=4k", check=False)
     assert "No space left" in refusal(small_disk)
     until(lambda: small_disk.get("Health") == "degraded", "degraded health", PATIENCE)
-    assert (state(small_disk), roll(small_disk)) == ("active", [session_id])
+    promised.check()
+    assert state(small_disk) == "active"
     assert "degraded" in small_disk.unit(UNIT, "StatusText")["StatusText"]
     small_disk.run("rm", f"{STATE}/ballast")
     until(lambda: small_disk.get("Health") == "ok", "good health", PATIENCE)
     assert refusal(small_disk) == ""
 
 
-def test_a_state_directory_that_cannot_be_written_is_told_of(watched: Machine) -> None:
-    session_id = register_remote(watched)
+def test_a_state_directory_that_cannot_be_written_is_told_of(watched: Machine, process: int) -> None:
+    promised = promise(watched, process)
     watched.run("chmod", "--recursive", "a-w", STATE)
     try:
         assert "Permission denied" in refusal(watched)
         until(lambda: watched.get("Health") == "degraded", "degraded health", PATIENCE)
-        assert (state(watched), roll(watched)) == ("active", [session_id])
+        promised.check()
+        assert state(watched) == "active"
     finally:
         watched.run("chmod", "--recursive", "u+w", STATE)
     until(lambda: watched.get("Health") == "ok", "good health", PATIENCE)
 
 
-def test_files_that_are_corrupt_are_put_aside_and_told_of(musterd: Machine) -> None:
-    session_id = register_remote(musterd)
+def test_files_that_are_corrupt_are_put_aside_and_told_of(musterd: Machine, process: int) -> None:
+    promised = promise(musterd, process)
     musterd.run("systemctl", "stop", UNIT)
     musterd.shell(
-        f"cd {STATE} && cp sessions/{session_id}.toml sessions/aaaaaa.toml &&"
+        f"cd {STATE} && cp sessions/{promised.far}.toml sessions/aaaaaa.toml &&"
         " head -c 4096 /dev/urandom >sessions/aaaaaa.toml && echo nonsense >mode.toml &&"
         " head -c 65536 /dev/urandom >events.db"
     )
     musterd.run("systemctl", "start", UNIT)
-    assert roll(musterd) == [session_id]
+    promised.check()
     assert musterd.get("Health") == "degraded"
     aside = " ".join(p.name for p in (musterd.root / STATE[1:] / "quarantine").iterdir())
     assert all(name in aside for name in ("aaaaaa", "mode", "events"))
