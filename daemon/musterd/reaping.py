@@ -8,6 +8,7 @@ two phases with a grace between them, and ends nothing that changed.
 import asyncio
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 
 from musterd.core.case import Case, Explanation, Mode, Verdict, World
 from musterd.core.errors import Failed, InvalidArgs, MusterError, NotAuthorized
@@ -254,6 +255,7 @@ class Reaper:
             return
         if ending.was_kept:
             self._refuse(session, "transcript", f"is {ending.how}")
+            await self._spend_nothing(now)
             return
         why = _evidence(case, self._judge.world(now))
         text = f"session '{session.id}' was reaped, {ending.how}: {ending.freed} bytes came back; {why}"
@@ -264,6 +266,11 @@ class Reaper:
             await self._disarm(what, left, session)
             return
         self._ports.announcer.session_reaped(session, ending.freed, dry_run=False)
+
+    async def _spend_nothing(self, at: int) -> None:
+        """Of the budget, which is everybody's, for an end that its warden did not go through with."""
+        with suppress(Failed):  # then it is spent
+            await self._manager.keep_modes(actions=tuple(a for a in self._judge.actions if a != at))
 
     async def _disarm(self, what: str, details: str, session: Session | None = None) -> None:
         """When in doubt it acts as dry-run, over restarts, until an operator sets the mode again.

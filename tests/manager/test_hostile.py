@@ -119,3 +119,15 @@ async def test_flood_of_agents_is_not_remembered() -> None:
             bench.alice.queue.put_nowait(Appeared(leader(1)))
         await bench.alice.queue.join()
         assert bench.alice.told.count("forget 1") > 700
+
+
+async def test_end_that_a_warden_does_not_go_through_with_costs_nobody_the_budget() -> None:
+    bench, ours, theirs = await with_bob()
+    config = bench.manager.config
+    bench.manager.config = replace(config, reaper=replace(config.reaper, post_action_delay=1))
+    bench.alice.ending = Ending(is_ended=False, how="kept: it says that something changed")
+    for _ in range(2):
+        await bench.reaper.relieve()
+    assert f"end {ours.id}" in bench.alice.told
+    assert told(bench, "reaped") == [f"reaped {theirs.id} 200 False"]
+    assert len(bench.store.modes.actions) == 1
