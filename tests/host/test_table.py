@@ -1,10 +1,14 @@
+import asyncio
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Collection, Iterator
 
 import pytest
 
 from helpers.programs import Programs, shell, until
+from musterd.agents.base import ProcessFacts
 from musterd.core.session import PidRef
+from musterd.host import process, table, workers
 from musterd.host.process import HeldProcess, Stat
 from musterd.host.table import FactsCache, Table, usage_of
 
@@ -56,25 +60,58 @@ def test_a_tool_that_forked_twice_is_not(programs: Programs) -> None:
     assert tool in Table.read().rows
 
 
-def test_facts_are_read_anew_after_execve(programs: Programs) -> None:
+async def learned(cache: FactsCache, pid: int) -> ProcessFacts | None:
+    row = Table.read().rows[pid]
+    await cache.learn([row])
+    return cache.get(row)
+
+
+async def test_facts_are_read_anew_after_execve(programs: Programs) -> None:
     cache = FactsCache(("MARK",))
     pid = programs.start(*shell("read line; MARK=x exec cat"))
-    until(lambda: (f := cache.get(Table.read().rows[pid])) and f.argv[:1] == ("sh",), "a shell")
+    while not (facts := await learned(cache, pid)) or facts.argv[:1] != ("sh",):
+        pass
     programs.write_line(pid, "go")
-    until(lambda: Table.read().rows[pid].comm == "cat", "cat")
-    facts = until(lambda: cache.get(Table.read().rows[pid]), "facts")
+    while not (facts := await learned(cache, pid)) or facts.comm != "cat" or not facts.argv:
+        pass
     assert (facts.comm, facts.environ) == ("cat", {"MARK": "x"})
 
 
-def test_the_cache_forgets_what_ended(programs: Programs) -> None:
+async def test_the_cache_forgets_what_ended(programs: Programs) -> None:
     cache = FactsCache(())
     pid = programs.start("sleep", "60")
-    until(lambda: cache.get(Table.read().rows[pid]), "it runs")
+    while not await learned(cache, pid):
+        pass
     seen = Table.read().rows[pid]
     programs.end(pid)
     assert cache.get(seen)  # as it was
     cache.prune(Table.read())
     assert cache.get(seen) is None
+
+
+async def test_one_whose_memory_cannot_be_read_holds_up_nobody(
+    programs: Programs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the kernel makes of a lock that somebody holds on it is played: a read that does not return."""
+    monkeypatch.setattr(workers, "PATIENCE", 0.1)
+    cache, freed = FactsCache(()), threading.Event()
+    locked, other = (programs.start("sleep", "60") for _ in range(2))
+    read = process.read_facts
+
+    def read_or_wait(pid: int, environ: Collection[str] = ()) -> ProcessFacts:
+        if pid == locked:
+            freed.wait()
+        return read(pid, environ)
+
+    monkeypatch.setattr(table, "read_facts", read_or_wait)
+    rows = [Table.read().rows[pid] for pid in (locked, other)]
+    await cache.learn(rows)
+    assert (cache.get(rows[0]), cache.get(rows[1]) is not None) == (None, True)
+    assert await cache.aside(locked, lambda: "told", "silent") == "silent"
+    freed.set()
+    async with asyncio.timeout(10):
+        while not await learned(cache, locked):
+            pass
 
 
 def test_private_memory_is_what_a_process_filled(programs: Programs) -> None:

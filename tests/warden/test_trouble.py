@@ -6,6 +6,7 @@ import os
 import resource
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -226,8 +227,7 @@ async def test_a_look_takes_one_turn_of_a_thread(tmp_path: Path, monkeypatch: py
         for session in sessions:
             here.warden._followers[session.id]._reader = Tail("/nonexistent", os.getuid())
         await here.warden.observe(sessions, screens=False)
-        assert len(threads) >= 20
-        assert len(set(threads[:20])) == 1
+        assert max(Counter(threads).values()) >= 20  # a file that changed may be visited besides
         assert threading.get_ident() not in threads
 
 

@@ -70,7 +70,11 @@ class _Missing:
 
 
 class Files:
-    """Watches directories, not files: so a file may be created, rotated or replaced by rename."""
+    """Watches directories, not files: so a file may be created, rotated or replaced by rename.
+
+    In the loop, it names paths to inotify_add_watch(2) and to nothing else. Who subscribes has looked at the
+    directory a moment ago, in a thread that may hang, and found that its file system answers.
+    """
 
     def __init__(self) -> None:
         self._inotify = Inotify(self._receive)
@@ -136,8 +140,15 @@ class Files:
         parent = Subscription(*os.path.split(path), APPEARED, lambda: self._retry(path))
         self._missing[path] = _Missing(parent, [subscription])
         self._attach(parent)
-        if os.path.isdir(path) and os.access(path, os.R_OK):
+        if self._is_there(path):
             self._retry(path)  # it was created between the two looks
+
+    def _is_there(self, path: str) -> bool:
+        try:
+            self._inotify.add(path, Mask.DELETE_SELF | Mask.MOVE_SELF)
+        except OSError:
+            return False
+        return True
 
     def _retry(self, path: str) -> None:
         missing = self._missing.pop(path, None)

@@ -1,23 +1,31 @@
 """All processes in one pass over /proc: trees, leftovers, and what they cost."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from typing import TypeVar
 
 from musterd.agents.base import ProcessFacts
 from musterd.core.evidence import Usage
 from musterd.core.session import PidRef
-from musterd.host.process import Stat, is_starting, read_bytes, read_facts, read_stat
+from musterd.host.process import Stat, is_shortage, is_starting, read_bytes, read_facts, read_stat
+from musterd.host.workers import Hung, Workers
 
 FACTS_LIMIT = 50_000  # processes of which facts are remembered between two passes
+
+Result = TypeVar("Result")
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The processes at one moment, by pid. Those that end while it is read may be missing."""
+    """The processes at one moment, by pid. Those that end while it is read may be missing.
+
+    It is read from stat lines only, for which the kernel waits for no process.
+    """
 
     rows: Mapping[int, Stat]
     _children: Mapping[int, Sequence[int]]
@@ -70,30 +78,63 @@ class Table:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Known:
+    image: tuple[int, int, str, int]
+    facts: ProcessFacts
+
+
 @dataclass(slots=True)
 class FactsCache:
-    """Facts are read once for each program that a process runs: execve(2) shows in the stat line."""
+    """Facts are read once for each program that a process runs: execve(2) shows in the stat line.
+
+    Reading them may hang: arguments and environment are in the memory of that process, which may be locked
+    (mmap_lock), or on a device that does not answer. So `get` reads nothing, and `learn` does it aside.
+    """
 
     environ: Collection[str]
-    _facts: dict[int, tuple[tuple[int, int, str, int], ProcessFacts | None]] = field(default_factory=dict)
+    _workers: Workers = field(default_factory=Workers)
+    _known: dict[int, _Known] = field(default_factory=dict)
 
     def get(self, row: Stat) -> ProcessFacts | None:
-        """None if it ended, or changed while it was looked at."""
-        image, facts = self._facts.get(row.pid, (None, None))
-        if image != row.image:
-            try:
-                facts = read_facts(row.pid, self.environ)
-            except (ProcessLookupError, ValueError):
-                return None  # not remembered: it may be in the middle of execve(2)
-            if len(self._facts) >= FACTS_LIMIT:
-                self._facts.clear()
-            if not is_starting(facts):
-                self._facts[row.pid] = (row.image, facts)
-        return facts
+        """As they were learned; None if it ended, changed while it was looked at, or cannot be read."""
+        known = self._known.get(row.pid)
+        return known.facts if known and known.image == row.image else None
+
+    async def learn(self, rows: Iterable[Stat]) -> None:
+        """Read what is not known yet. OSError if we lack fds or memory."""
+        new = {f"process {row.pid}": row for row in rows if self._is_new(row)}
+        found = await self._workers.each((key, partial(self._read, row)) for key, row in new.items())
+        for key, row in new.items():
+            self._take(row, found[key])
+
+    def _is_new(self, row: Stat) -> bool:
+        facts = self.get(row)
+        return facts is None or is_starting(facts)
+
+    def _read(self, row: Stat) -> ProcessFacts:
+        return read_facts(row.pid, self.environ)
+
+    def _take(self, row: Stat, found: ProcessFacts | Exception) -> None:
+        if isinstance(found, OSError) and is_shortage(found):
+            raise found
+        self._known.pop(row.pid, None)
+        if isinstance(found, Exception):
+            return  # not remembered: it may be in the middle of execve(2)
+        if len(self._known) >= FACTS_LIMIT:
+            self._known.clear()
+        self._known[row.pid] = _Known(row.image, found)
+
+    async def aside(self, pid: int, work: Callable[[], Result], otherwise: Result) -> Result:
+        """Read something else of the memory of that process; `otherwise` if it does not answer."""
+        try:
+            return await self._workers.do(f"process {pid}", work)
+        except Hung:
+            return otherwise
 
     def prune(self, table: Table) -> None:
-        for pid in self._facts.keys() - table.rows.keys():
-            del self._facts[pid]
+        for pid in self._known.keys() - table.rows.keys():
+            del self._known[pid]
 
 
 def usage_of(rows: Sequence[Stat]) -> Usage:

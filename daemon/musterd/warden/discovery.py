@@ -6,10 +6,12 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from functools import partial
 
 from musterd.core.errors import MusterError
 from musterd.host.files import OPENED, Files, Subscription
 from musterd.host.ticks import until_tick
+from musterd.host.workers import Workers
 
 logger = logging.getLogger(__name__)
 
@@ -35,9 +37,9 @@ class Discovery:
         self._wanted = asyncio.Event()
         self._debt = 0.0  # seconds that were spent on sweeps, less what time has paid back
         self._paid_at = time.monotonic()
+        self._paths = sorted(set(paths))
+        self._workers = Workers()
         self._subscriptions: list[Subscription] = []
-        for path in sorted(set(paths)):
-            self._listen(path)
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -50,20 +52,25 @@ class Discovery:
         self._is_closed = True
         for timer in self._due.values():
             timer.cancel()
-        for subscription in self._subscriptions:
-            self._files.unsubscribe(subscription)
         if self._task:
             self._task.cancel()
             await asyncio.wait([self._task])
+        for subscription in self._subscriptions:
+            self._files.unsubscribe(subscription)
 
-    def _listen(self, path: str) -> None:
-        try:
-            is_pattern = not os.path.lexists(path)
-            found = self._files.subscribe(path, self._opened, OPENED, is_pattern=is_pattern)
-        except OSError as exc:
-            logger.warning("Cannot watch '%s' for new agents: %s, ignoring", path, exc.strerror)
-        else:
-            self._subscriptions.append(found)
+    async def _listen(self) -> None:
+        """Of directories that do not answer we are told nothing: whoever watched them would hang, too."""
+        found = await self._workers.each((path, partial(_is_there, path)) for path in self._paths)
+        for path in self._paths:
+            try:
+                is_there = found[path]
+                if isinstance(is_there, Exception):
+                    raise is_there
+                mine = self._files.subscribe(path, self._opened, OPENED, is_pattern=not is_there)
+            except OSError as exc:
+                logger.warning("Cannot watch '%s' for new agents: %s, ignoring", path, exc.strerror)
+            else:
+                self._subscriptions.append(mine)
 
     def _opened(self) -> None:
         loop = asyncio.get_running_loop()
@@ -84,6 +91,7 @@ class Discovery:
         return self._debt
 
     async def _run(self) -> None:
+        await self._listen()
         while True:
             began = time.monotonic()
             try:
@@ -97,3 +105,7 @@ class Discovery:
                 async with asyncio.timeout(until_tick(self._interval)):
                     await self._wanted.wait()
             self._wanted.clear()
+
+
+def _is_there(path: str) -> bool:
+    return os.path.lexists(path)

@@ -56,7 +56,9 @@ class Leaders:
         """As ports.Warden.leader."""
         with _held(pid) as asked:
             table = lineage_table(pid)
-            if not self._recogniser.is_ours(table.rows.get(pid) or asked.stat):
+            row = table.rows.get(pid) or asked.stat
+            await self._recogniser.learn([row, *table.rows.values()])
+            if not self._recogniser.is_ours(row):
                 raise AccessDenied(f"Process {pid} does not belong to user {self._recogniser.uid}.")
             found = None if agent is Agent.OTHER else self._recogniser.nearest(table, pid, agent)
             if (
@@ -68,8 +70,8 @@ class Leaders:
                 table = await self._all_processes()
                 found = self._recogniser.nearest(table, pid, agent)
             if found is None and agent is not None:
-                facts = self._recogniser.facts.get(asked.stat)
-                found = Found(asked.stat, facts, self._recogniser.adapter(agent)) if facts else None
+                facts = self._recogniser.facts.get(row)
+                found = Found(row, facts, self._recogniser.adapter(agent)) if facts else None
             if found is None:
                 raise NoSuchSession(f"Process {pid} belongs to no agent that is known.")
             return await self.describe(found, table, agent)
@@ -104,6 +106,7 @@ class Leaders:
             if held.ref.start_ticks != facts.start_ticks:
                 raise NoSuchSession(f"Process {facts.pid} has ended.")
             ancestors = {row.pid for row in table.ancestors(facts.pid)}
+            starter = found.launcher.pid if found.launcher else facts.pid
             leader = Leader(
                 process=held.ref,
                 facts=facts,
@@ -113,7 +116,7 @@ class Leaders:
                 terminal=await self._terminals.locate(facts, ancestors),
                 scope=cgroup.unit_of(facts.pid),
                 agent_session_id=open_session(adapter, facts.pid),
-                environ=environ_of(found.launcher.pid if found.launcher else facts.pid),
+                environ=await self._recogniser.facts.aside(starter, lambda: environ_of(starter), ()),
                 mark=self._mark_of(facts, table),
             )
             transcript = await self._visit(facts.pid, lambda: self._transcript_of(leader, adapter))
@@ -145,6 +148,7 @@ class Leaders:
             if not is_starting(found.facts):
                 break
             await asyncio.sleep(_EXEC_PAUSE)
+            await self._recogniser.learn([found.row])
             found = replace(found, facts=self._recogniser.facts.get(found.row) or found.facts)
         return found.facts
 
@@ -182,6 +186,7 @@ def ref_of(row: Stat) -> PidRef:
 
 
 def open_session(adapter: Adapter, pid: int) -> str:
+    """By the names of its open files: the kernel has them at hand, and asks no file system for them."""
     files = open_files(pid)
     return adapter.open_session(list(files.values()), locked_files(pid, files))
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from musterd.agents.base import Adapter
-from musterd.core.errors import AccessDenied, NoSuchSession
+from musterd.core.errors import AccessDenied, Failed, NoSuchSession
 from musterd.core.evidence import Child, Observation, Presence, Unknown, Usage, Work
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.host import cgroup
@@ -115,46 +115,47 @@ class LocalWarden:
             await self._watch(session)
 
     async def _watch(self, session: Session) -> None:
+        if session.leader is None:
+            raise NoSuchSession(f"Session '{session.id}' is on another host.")
+        lineage = lineage_table(session.leader.pid)
+        await self._recogniser.learn(lineage.rows.values())
         if follower := self._followers.get(session.id):
             if follower.exit_watch.has_ended:
                 raise NoSuchSession(f"The leader of '{session.id}' has ended.")
             follower.renew(session)
             return
-        follower = self._follow(session)
+        follower = self._follow(session, session.leader, lineage)
         self._followers[session.id] = follower
         self._announced.add(_key(follower.process))
         await self._read([follower])
         if session.ending:
             await self._ends.take_back(follower)
 
-    def _follow(self, session: Session) -> Follower:
-        if session.leader is None:
-            raise NoSuchSession(f"Session '{session.id}' is on another host.")
-        adapter = self._recogniser.adapter(session.agent)
+    def _follow(self, session: Session, leader: PidRef, lineage: Table) -> Follower:
         try:
-            exit_watch = ExitWatch(session.leader, lambda: self._ended(session.id))
+            exit_watch = ExitWatch(leader, lambda: self._ended(session.id))
         except ProcessLookupError as exc:
             raise NoSuchSession(f"The leader of '{session.id}' has ended: {exc}.") from exc
         try:
-            return self._follower(session, session.leader, adapter, exit_watch)
+            return self._follower(session, exit_watch, lineage)
         except BaseException:
             exit_watch.close()
             raise
 
-    def _follower(
-        self, session: Session, leader: PidRef, adapter: Adapter, exit_watch: ExitWatch
-    ) -> Follower:
-        table = lineage_table(leader.pid)
-        row = table.find(leader)
+    def _follower(self, session: Session, exit_watch: ExitWatch, lineage: Table) -> Follower:
+        row = lineage.find(exit_watch.process)
         facts = self._recogniser.facts.get(row) if row else None
-        if facts and facts.uid != self.uid:
-            raise AccessDenied(f"Process {facts.pid} does not belong to user {self.uid}.")
-        if row is None or facts is None:
+        if row is None or exit_watch.has_ended:
             raise NoSuchSession(f"The leader of '{session.id}' has ended.")
+        if facts is None:
+            raise Failed(f"What runs as process {row.pid} cannot be read.")
+        if facts.uid != self.uid:
+            raise AccessDenied(f"Process {facts.pid} does not belong to user {self.uid}.")
+        adapter = self._recogniser.adapter(session.agent)
         follower = Follower(
             session, adapter, facts, self._home, exit_watch, self._files, self._mark, self._mistakes
         )
-        launcher = self._recogniser.launcher(row, adapter, table)
+        launcher = self._recogniser.launcher(row, adapter, lineage)
         follower.launcher = ref_of(launcher) if launcher else None
         started = self._recogniser.facts.get(launcher) if launcher else None
         self._revivals.remember(session.id, started or facts)
@@ -379,11 +380,7 @@ class LocalWarden:
         """All processes now. The loop goes on meanwhile; what programs they are is read when first seen."""
         table = await asyncio.to_thread(Table.read)
         self._prune(table)
-        pause = _Pause()
-        for row in table.rows.values():
-            if self._recogniser.is_ours(row):
-                self._recogniser.facts.get(row)
-            await pause()
+        await self._recogniser.learn(table.rows.values())
         return table
 
     def _prune(self, table: Table) -> None:

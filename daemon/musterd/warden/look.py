@@ -109,10 +109,10 @@ def missing(at: int, why: str) -> Observation:
 
 def _identity(follower: Follower, tree: Tree, recogniser: Recogniser) -> Identity | Unknown:
     facts = recogniser.facts.get(tree.leader) if tree.leader else None
-    if facts is None or follower.exit_watch.has_ended:
+    if tree.leader is None or follower.exit_watch.has_ended:
         return Unknown(f"process {follower.process.pid} has ended")
-    if not facts.executable:
-        return Unknown(f"the program of process {facts.pid} cannot be read")
+    if facts is None or not facts.executable:
+        return Unknown(f"the program of process {follower.process.pid} cannot be read")
     native = follower.native
     said = native.agent_session_id if native and not isinstance(native, Unknown) else ""
     return Identity(follower.process, facts.uid, facts.executable, said or follower.held_session_id)

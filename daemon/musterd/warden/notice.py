@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from musterd.agents.base import Adapter
 from musterd.core.session import Session
@@ -16,6 +17,7 @@ from musterd.host.table import Table
 from musterd.host.terminal import parse_terminal
 from musterd.host.tmux import Unanswered
 from musterd.host.tty import foreground, tty_path
+from musterd.host.workers import Workers
 from musterd.ports import Ending
 from musterd.warden.follower import Follower
 from musterd.warden.prompt import waiting_shell
@@ -68,6 +70,7 @@ class Notices:
     def __init__(self, uid: int, way_back: WayBack) -> None:
         self._uid = uid
         self._way_back = way_back
+        self._workers = Workers()
 
     async def device(self, terminal: str) -> str:
         """The device of a session's terminal; "" if it cannot be told."""
@@ -148,8 +151,10 @@ class Notices:
             return
         try:
             async with asyncio.timeout(NOTICE_PATIENCE):
-                tell = _tell_in_pane if seat.is_its_own else _tell_shell
-                await tell(seat, session, ending, self._way_back)
+                if seat.is_its_own:
+                    await _tell_in_pane(seat, session, ending, self._way_back)
+                else:
+                    await _tell_shell(seat, session, ending, self._way_back, self._workers)
         except (Unanswered, OSError) as exc:
             logger.debug("No notice in pane '%s': %s", seat.place.pane, exc)
 
@@ -221,18 +226,22 @@ async def _tell_in_pane(seat: Seat, session: Session, ending: Ending, way_back: 
     await seat.panes.run(command, _as_before(seat))
 
 
-async def _tell_shell(seat: Seat, session: Session, ending: Ending, way_back: WayBack) -> None:
+async def _tell_shell(
+    seat: Seat, session: Session, ending: Ending, way_back: WayBack, workers: Workers
+) -> None:
     """Above the prompt of the shell that it was started from; behind the prompt, the way back."""
     loop, panes, pane = asyncio.get_running_loop(), seat.panes, seat.place.pane
     deadline = loop.time() + PROMPT_PATIENCE
-    shell = await waiting_shell(panes, pane)
+    shell = await waiting_shell(panes, pane, workers)
     while shell is None and loop.time() < deadline:  # it is not in front yet
         await asyncio.sleep(PAUSE)
-        shell = await waiting_shell(panes, pane)
+        shell = await waiting_shell(panes, pane, workers)
     place = await panes.place(pane)
     if shell and place and place.tty == seat.place.tty:
-        offer = way_back.offer(session.id, shell) if session.is_resumable else ""
-        say(place.tty, seat.uid, one_line(session, ending, offer, time.time()))
+        make_offer = partial(way_back.offer, session.id, shell)
+        offer = await workers.do(f"pane {pane}", make_offer) if session.is_resumable else ""
+        line = one_line(session, ending, offer, time.time())
+        await workers.do(f"pane {pane}", partial(say, place.tty, seat.uid, line))
         if offer:
             await panes.run(["send-keys", "-t", pane, "-l", "--", offer])
 

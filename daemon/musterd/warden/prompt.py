@@ -4,12 +4,15 @@ import asyncio
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from musterd.agents import image
 from musterd.agents.base import ProcessFacts
 from musterd.host.panes import Panes, Place
 from musterd.host.process import read_facts
 from musterd.host.tty import foreground, is_line_edited
+from musterd.host.workers import Workers
 
 # Whoever resumed it may have typed that into the very pane: its shell has its prompt again in a moment.
 PROMPT_WAIT, PROMPT_PAUSE = 2.0, 0.05  # seconds
@@ -24,37 +27,56 @@ _ASKS = re.compile(r"[a-z ]*>|\?#")
 _GAP = 4  # blanks between the cursor and a prompt on the right
 
 
+@dataclass(frozen=True, slots=True)
+class _Front:
+    """What is in front in a pane."""
+
+    program: ProcessFacts
+    typed: str  # what may stand behind its prompt, if it is a shell
+    edits: bool  # its line, by itself
+
+
 def _nothing(_: ProcessFacts) -> str:
     return ""
 
 
 async def waiting_shell(
-    panes: Panes, pane: str, typed: Callable[[ProcessFacts], str] = _nothing
+    panes: Panes, pane: str, workers: Workers, typed: Callable[[ProcessFacts], str] = _nothing
 ) -> ProcessFacts | None:
     """The shell in front, once it is at its prompt; None if it is not, or more stands there.
 
-    `typed` says what may stand there, in that shell: what an end of ours left for its user to confirm.
+    `typed` says what may stand there, in that shell: what an end of ours left for its user to confirm. It
+    is asked in a worker, and may read. OSError if something does not answer.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PROMPT_WAIT
     while place := await panes.place(pane):
-        front = _front(place)
-        if front is None or not place.takes_keys or not (is_shell(front) or _is_asking(front)):
+        front = await workers.do(f"pane {pane}", partial(_look, place, typed))
+        if front is None or not place.takes_keys:
             return None
-        if is_shell(front) and await _is_at_prompt(panes, place, front, typed(front)):
-            return front
+        if not (is_shell(front.program) or _is_asking(front.program)):
+            return None
+        if is_shell(front.program) and await _is_at_prompt(panes, place, front):
+            return front.program
         if loop.time() > deadline:
             return None
         await asyncio.sleep(PROMPT_PAUSE)
     return None
 
 
-def _front(place: Place) -> ProcessFacts | None:
+def _look(place: Place, typed: Callable[[ProcessFacts], str]) -> _Front | None:
     group = foreground(place.pid)
     try:
-        return read_facts(group) if group else None
+        program = read_facts(group) if group else None
     except ProcessLookupError:
         return None
+    if program is None:
+        return None
+    try:
+        edits = is_line_edited(place.tty)
+    except OSError:
+        edits = False
+    return _Front(program, typed(program) if is_shell(program) else "", edits)
 
 
 def is_shell(facts: ProcessFacts) -> bool:
@@ -71,14 +93,13 @@ def _is_asking(facts: ProcessFacts) -> bool:
     return "resume" in facts.argv and ("musterctl" in names or "musterd.ctl" in names)
 
 
-async def _is_at_prompt(panes: Panes, place: Place, shell: ProcessFacts, typed: str) -> bool:
+async def _is_at_prompt(panes: Panes, place: Place, front: _Front) -> bool:
     """The line ends with a prompt, and the shell is about to edit it: it runs none of its own commands."""
-    try:
-        if image.name(shell.executable) in _EDITING and not is_line_edited(place.tty):
-            return False
-    except OSError:
+    if image.name(front.program.executable) in _EDITING and not front.edits:
         return False
-    is_empty = await _stands_there(panes, place, "") or (typed and await _stands_there(panes, place, typed))
+    is_empty = await _stands_there(panes, place, "") or (
+        front.typed and await _stands_there(panes, place, front.typed)
+    )
     return bool(is_empty) and await panes.place(place.pane) == place
 
 

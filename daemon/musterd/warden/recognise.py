@@ -1,7 +1,7 @@
 """Which processes are agents: asks the adapters, and puts together what a leader tells of itself."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -53,11 +53,15 @@ class Recogniser:
         for pid in self._roles.keys() - table.rows.keys():
             del self._roles[pid]
 
+    async def learn(self, rows: Iterable[Stat]) -> None:
+        """What they run, as far as they may be ours: whatever is asked of them takes that to be known."""
+        await self.facts.learn(row for row in rows if row.owner == self.uid or _may_be_of_anybody(row))
+
     def is_ours(self, row: Stat) -> bool:
         """Whether it belongs to our user. Programs that forbid core dumps have /proc files of root's."""
         if row.owner != _ROOT:
             return row.owner == self.uid
-        facts = None if row.ppid == _KTHREADD else self.facts.get(row)
+        facts = self.facts.get(row)
         return facts is not None and facts.uid == self.uid
 
     def all(self, table: Table) -> Iterator[Found]:
@@ -179,6 +183,10 @@ def _stamp(path: str) -> _Stamp:
 _UNKNOWN = Adapter()
 _ROOT = 0
 _KTHREADD = 2  # parent of all kernel threads (pthreads(7) has none of them in user space)
+
+
+def _may_be_of_anybody(row: Stat) -> bool:
+    return row.owner == _ROOT and row.ppid != _KTHREADD
 
 
 def _is_mere_fork(row: Stat, facts: ProcessFacts, parent: Stat, parent_facts: ProcessFacts) -> bool:

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 from musterd.agents import image
 from musterd.agents.base import ProcessFacts
@@ -19,10 +20,13 @@ from musterd.host.panes import Panes, Place, default_socket
 from musterd.host.process import boot_id, read_environ, read_facts, read_stat
 from musterd.host.terminal import parse_terminal, tmux_terminal
 from musterd.host.tmux import Unanswered
+from musterd.host.workers import Workers
 from musterd.warden.origin import STATE, Origin, remembered
 from musterd.warden.prompt import waiting_shell
 from musterd.warden.recognise import SESSION_MARK
 from musterd.warden.wayback import WayBack
+
+Found = TypeVar("Found")
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +47,7 @@ class Revivals:
         self._uid = uid
         self._way_back = way_back
         self._sweep = sweep
+        self._workers = Workers()
         self._origins: dict[SessionId, Origin] = {}
         self._seeking: dict[SessionId, asyncio.Task[None]] = {}
 
@@ -56,7 +61,7 @@ class Revivals:
     async def resume(self, session: Session, plain: str) -> None:
         """`plain` is the name by which its agent is usually started. Raises NotResumable, Failed."""
         origin = self._origins.get(session.id, Origin())
-        revival = Revival(session, origin, plain, self._uid, self._way_back)
+        revival = Revival(session, origin, plain, self._uid, self._way_back, self._workers)
         terminal = await revival.start()
         logger.debug("Session '%s' was started again in '%s'", session.id, terminal)
         self.found(session.id)
@@ -96,6 +101,7 @@ class Revival:
     plain: str
     uid: int
     way_back: WayBack
+    workers: Workers
 
     @property
     def _environ(self) -> Mapping[str, str]:
@@ -103,7 +109,7 @@ class Revival:
 
     async def start(self) -> str:
         """The terminal in which it was started. Raises NotResumable, Failed."""
-        self._check_directory()
+        await self._aside(self._check_directory)
         known = parse_terminal(self.session.terminal)
         default = default_socket(self.uid)
         for socket in dict.fromkeys((known[0], default) if known else (default,)):
@@ -116,6 +122,10 @@ class Revival:
                 continue  # it does not run (any more): the next one
         return await self._start_server(default)
 
+    async def _aside(self, work: Callable[[], Found]) -> Found:
+        """Its files, and the memory of a shell, may not answer. OSError."""
+        return await self.workers.do(f"session {self.session.id}", work)
+
     def _check_directory(self) -> None:
         directory = self.session.cwd
         if not os.path.isabs(directory) or not os.path.isdir(directory):
@@ -123,19 +133,21 @@ class Revival:
 
     async def _start_in(self, panes: Panes, place: Place | None) -> str:
         path = self._environ.get("PATH") or await panes.variable("PATH") or _own_path()
-        if place and (place.is_dead or self._shows_notice(place)):
-            await panes.respawn(place.pane, self.session.cwd, self._command(path))
+        command = await self._aside(partial(self._command, path))
+        if place and (place.is_dead or await self._aside(partial(self._shows_notice, place))):
+            await panes.respawn(place.pane, self.session.cwd, command)
             return place.pane
         if place and await self._type_in(panes, place, path):
             return place.pane
-        return await panes.open_window(place.session if place else "", self.session.cwd, self._command(path))
+        return await panes.open_window(place.session if place else "", self.session.cwd, command)
 
     async def _start_server(self, socket: str) -> str:
         if self.uid != os.geteuid():
             raise Failed(f"User {self.uid} has no terminal to start it in.")
         path = self._environ.get("PATH") or _own_path()
+        command = await self._aside(partial(self._command, path))
         try:
-            pane = await Panes(socket, self.uid).start(NEW_SESSION, self.session.cwd, self._command(path))
+            pane = await Panes(socket, self.uid).start(NEW_SESSION, self.session.cwd, command)
         except (Unanswered, OSError) as exc:
             raise Failed(f"There is no terminal to be had: {exc}.") from exc
         return tmux_terminal(socket, pane)
@@ -162,8 +174,8 @@ class Revival:
     async def _type_in(self, panes: Panes, place: Place, path: str) -> bool:
         """Have a shell that waits at its prompt start it: a job of that shell, as it was before."""
         offer = partial(self.way_back.offer, self.session.id)
-        shell = await waiting_shell(panes, place.pane, offer)
-        line = self._line(shell, path) if shell else ""
+        shell = await waiting_shell(panes, place.pane, self.workers, offer)
+        line = await self._aside(partial(self._line, shell, path)) if shell else ""
         if line:
             await panes.type_line(place.pane, line)
         return bool(line)
