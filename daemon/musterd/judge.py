@@ -150,6 +150,7 @@ class Judge:
             tier=manager.pressure.tier,
             now=now,
             clock_stepped=self._ports.clock.stepped(),
+            clock_twice=self._ports.clock.twice(),
         )
 
     def world(self, now: int) -> World:

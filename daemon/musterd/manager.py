@@ -80,6 +80,7 @@ class Manager:
         """Take up the roll where it was left: what is gone by now ends, the rest is watched again."""
         loaded = await self.ports.store.load()
         self.modes = loaded.modes
+        self.ports.clock.recall(self.modes.clock)
         self.claims.load(loaded.claims)
         for file, reason in loaded.quarantined.items():
             self._record("quarantined", f"state file '{file}' was moved to quarantine: {reason}")
@@ -93,6 +94,7 @@ class Manager:
             if session.ending and session.is_current:
                 self._interrupted[session.id] = session
         await self._attendance.begin()
+        await self._mark_clock()
         self.take_reading(self.ports.gauge.read())
 
     async def _take_up(self, session: Session) -> None:
@@ -148,6 +150,7 @@ class Manager:
                 tasks.create_task(self._keeper.run(), name="keeper")
         finally:
             await self.flush()
+            await self._mark_clock()
 
     async def flush(self) -> None:
         """Write what waits to be written."""
@@ -315,6 +318,17 @@ class Manager:
             modes = replace(self.modes, **changes)
             await self.ports.store.save_modes(modes)
             self.modes = modes
+
+    async def _mark_clock(self) -> None:
+        """The daemon after this one compares stamps of before with its own now: it must know of steps."""
+        mark, known = self.ports.clock.mark(), self.modes.clock
+        if replace(mark, read=known.read) == known:
+            return
+        try:
+            await self.keep_modes(clock=mark)
+        except MusterError as exc:
+            # Its next one sees an older mark, and trusts fewer stamps.
+            logger.warning("How the clock is set cannot be remembered: %s, ignoring", exc)
 
     def _record(self, kind: str, what: str) -> None:
         self.ports.log.append(Record(self.ports.clock.now(), kind, text=what))

@@ -10,7 +10,7 @@ from musterd.core.event import AgentEvent
 from musterd.core.evidence import Observation, Usage, Work
 from musterd.core.pressure import Reading
 from musterd.core.session import Agent, PidRef, Session, SessionId, Source
-from musterd.core.state import Modes
+from musterd.core.state import ClockMark, Modes
 
 
 class Clock(Protocol):
@@ -19,7 +19,17 @@ class Clock(Protocol):
 
     def stepped(self) -> int:
         """When the clock was last set, in realtime µs; 0 if it never was. Seen as a jump of realtime
-        against CLOCK_BOOTTIME of more than a few seconds between two calls of `now`."""
+        against CLOCK_BOOTTIME of more than a second between two calls of `now`."""
+
+    def twice(self) -> tuple[int, int]:
+        """The first and the last moment, realtime µs, that it may have shown twice, being set back; 0 and 0
+        if it never was. Nobody can tell which of two stamps from between was made first."""
+
+    def mark(self) -> ClockMark:
+        """For the next process of this boot: what it is told by `recall` counts as seen by itself."""
+
+    def recall(self, mark: ClockMark) -> None:
+        """Once, before anything else is asked. A mark of another boot says nothing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,6 +105,22 @@ TABLE: list[tuple[str, str, Case, Outcome]] = [
     ("turn", "began anew", case(session=turned(started=NOW - MINUTE)), Outcome.KEEP),
     ("turn", "began in the same instant", case(session=turned(started=NOW - 60 * MINUTE)), Outcome.KEEP),
     ("turn", "its state is another", case(session=session(state=State.BUSY)), Outcome.KEEP),
+    (
+        "turn",
+        "ended before the clock was set back, and no turn told since may be newer",
+        case(clock_twice=(NOW - 70 * MINUTE, NOW - 50 * MINUTE)),
+        Outcome.UNKNOWN,
+    ),
+    (
+        "turn",
+        "another conversation did",
+        case(
+            session=beside(Turn(ended=NOW - 80 * MINUTE)), clock_twice=(NOW - 90 * MINUTE, NOW - 70 * MINUTE)
+        ),
+        Outcome.UNKNOWN,
+    ),
+    ("turn", "ended after that", case(clock_twice=(NOW - 90 * MINUTE, NOW - 61 * MINUTE)), Outcome.PASS),
+    ("turn", "ended long before that", case(clock_twice=(NOW - 59 * MINUTE, NOW)), Outcome.PASS),
     ("turn", "another is at rest", case(session=beside(session().turn)), Outcome.PASS),
     ("turn", "another is at work", case(session=beside(Turn(started=NOW - 9 * HOUR))), Outcome.KEEP),
     ("turn", "another waits", case(session=beside(Turn(waiting=1))), Outcome.KEEP),

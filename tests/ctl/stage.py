@@ -1,7 +1,6 @@
 """Stand-ins of Codex in panes of a server of the test's own, on the roll of a real daemon."""
 
 import os
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any
 
 from helpers.installation import Installation
 from helpers.programs import until
-from helpers.standin import install_codex
+from helpers.standin import install_codex, install_command
 from helpers.tmux import TmuxServer
 from musterd.host.process import read_facts
 from musterd.host.table import Table
@@ -69,9 +68,6 @@ def codex_at(top: int) -> int:
 
 @contextmanager
 def codex_stage(musterd: Installation, home: Path) -> Iterator[Stage]:
-    (home / "bin").mkdir()
-    program = home / "bin" / "codex"
-    program.write_text(f'#!/bin/sh\nexec {shlex.join(install_codex(home))} "$@"\n')
-    program.chmod(0o755)
+    install_command(home, install_codex(home))
     with TmuxServer(home) as server:
         yield Stage(musterd, server, home)

@@ -16,7 +16,7 @@ from musterd.core.event import AgentEvent, EventKind
 from musterd.core.evidence import Identity, Observation, Transcript, Usage, Work
 from musterd.core.pressure import PressureSource, Reading
 from musterd.core.session import Agent, PidRef, Session, SessionId
-from musterd.core.state import Modes
+from musterd.core.state import ClockMark, Modes
 from musterd.ender import Ender
 from musterd.gatekeeper import Gatekeeper
 from musterd.hooks import Hooks
@@ -53,6 +53,15 @@ class FakeClock:
 
     def stepped(self) -> int:
         return 0
+
+    def twice(self) -> tuple[int, int]:
+        return (0, 0)
+
+    def mark(self) -> ClockMark:
+        return ClockMark()
+
+    def recall(self, mark: ClockMark) -> None:
+        pass
 
 
 class FakeAgent(Adapter):

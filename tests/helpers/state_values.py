@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from musterd.core.case import Mode
 from musterd.core.claim import Budget, Claim, ClaimId, Owner, Phase, Row, Tally
 from musterd.core.session import Agent, Conversation, PidRef, Session, SessionId, Source, State
-from musterd.core.state import Change, Modes
+from musterd.core.state import Change, ClockMark, Modes
 from musterd.core.stopgate import GateMode
 from musterd.core.turn import Subagent, Turn
 
@@ -25,6 +25,7 @@ turns = st.builds(
     first=numbers,
     heard=numbers,
     turn_id=texts,
+    settled_id=texts,
     subagents=st.lists(st.builds(Subagent, texts, numbers, st.booleans()), max_size=3).map(tuple),
     pending=lists,
 )
@@ -60,6 +61,7 @@ sessions = st.builds(
     last_error=texts,
 )
 changes = st.builds(Change, numbers, numbers, texts)
+marks = st.builds(ClockMark, texts, *[numbers] * 5)
 modes = st.builds(
     Modes,
     reaper=st.sampled_from(Mode),
@@ -71,6 +73,7 @@ modes = st.builds(
     gate_change=changes,
     kill_switch=st.booleans(),
     kill_switch_change=changes,
+    clock=marks,
 )
 tallies = st.builds(Tally, numbers, st.builds(Row, numbers, lists, st.booleans()))
 claims = st.builds(

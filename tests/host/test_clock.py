@@ -1,6 +1,8 @@
 """The clock notices that somebody set it, and nothing else."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import pytest
 
 from musterd.host.clock import HostClock
 
@@ -50,3 +52,45 @@ def test_a_step_in_either_direction_is_dated_by_the_new_time() -> None:
     assert clock.stepped() == forward
     times.pass_by(10, slew=-7200)
     assert clock.stepped() == times.realtime // 1000
+
+
+def test_of_a_time_that_it_showed_twice_the_first_and_the_last_moment_are_told() -> None:
+    times = Times()
+    clock = clock_of(times)
+    assert clock.twice() == (0, 0)
+    times.pass_by(10, slew=3600)
+    assert clock.twice() == (0, 0)  # set forward: no time came twice
+    before = times.realtime // 1000
+    times.pass_by(40)
+    times.pass_by(0, slew=-600)  # somewhen between the two looks, so it may have been at the first
+    assert clock.twice() == (before - 600_000_000, before + 40_000_000)
+    times.pass_by(3600)
+    after = clock.now()
+    times.pass_by(0, slew=-60)  # both count
+    assert clock.twice() == (before - 600_000_000, after)
+
+
+@pytest.mark.parametrize("slew", [-600, 0, 600])
+def test_a_step_is_seen_by_the_next_one_too_even_while_nobody_looked(slew: int) -> None:
+    times = Times()
+    first = clock_of(times)
+    mark = first.mark()
+    times.pass_by(60, slew=slew)
+    seen, away = clock_of(times), clock_of(times)
+    assert (seen.stepped(), seen.twice()) == (0, (0, 0))  # it would not know
+    away.recall(mark)
+    first.now()
+    assert (away.stepped(), away.twice()) == (first.stepped(), first.twice())
+    assert (away.stepped() > 0, away.twice() > (0, 0)) == (slew != 0, slew < 0)
+    later = clock_of(times)
+    later.recall(first.mark())
+    assert (later.stepped(), later.twice()) == (first.stepped(), first.twice())
+
+
+def test_a_mark_of_another_boot_says_nothing() -> None:
+    times = Times()
+    mark = clock_of(times).mark()
+    times.pass_by(10, slew=-600)
+    clock = clock_of(times)
+    clock.recall(replace(mark, boot_id="another"))
+    assert (clock.stepped(), clock.twice()) == (0, (0, 0))

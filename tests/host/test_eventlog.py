@@ -14,6 +14,7 @@ import pytest
 
 from musterd.core.config import EventsConfig
 from musterd.core.errors import Failed
+from musterd.core.state import ClockMark
 from musterd.host import eventlog
 from musterd.host.eventlog import SqliteEventLog
 from musterd.ports import EventLog, Record
@@ -32,6 +33,15 @@ class FixedClock:
 
     def stepped(self) -> int:
         return 0
+
+    def twice(self) -> tuple[int, int]:
+        return (0, 0)
+
+    def mark(self) -> ClockMark:
+        return ClockMark()
+
+    def recall(self, mark: ClockMark) -> None:
+        pass
 
 
 @asynccontextmanager

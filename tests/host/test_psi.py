@@ -11,6 +11,7 @@ import pytest
 from helpers.virtual_time import run_in_virtual_time, virtual_loop
 from musterd.core.config import PressureConfig
 from musterd.core.pressure import Pressure, PressureSource, Reading, Tier
+from musterd.core.state import ClockMark
 from musterd.host import psi
 from musterd.host.psi import Gauge, Trigger
 from musterd.host.ticks import next_tick
@@ -24,6 +25,15 @@ class LoopClock:
 
     def stepped(self) -> int:
         return 0
+
+    def twice(self) -> tuple[int, int]:
+        return (0, 0)
+
+    def mark(self) -> ClockMark:
+        return ClockMark()
+
+    def recall(self, mark: ClockMark) -> None:
+        pass
 
 
 class FakeTrigger(Trigger):

@@ -23,6 +23,13 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 
 @pytest.fixture(scope="package")
+def growing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """It asks for an age that is soon reached."""
+    with stage(tmp_path_factory.mktemp("growing"), min_age='"5s"') as made:
+        yield made
+
+
+@pytest.fixture(scope="package")
 def watchful(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """It leaves a terminal alone in which somebody typed within the hour."""
     with stage(tmp_path_factory.mktemp("watchful"), recent_user='"1h"') as made:
@@ -40,7 +47,7 @@ def tidy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """The stage outlives a scenario; its agents, and all that they started, do not."""
     yield
-    for name in ("on_stage", "strict", "watchful", "tidy"):
+    for name in ("on_stage", "strict", "growing", "watchful", "tidy"):
         if name in request.fixturenames:
             request.getfixturevalue(name).clear()
 

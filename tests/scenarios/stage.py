@@ -5,16 +5,20 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from helpers.daemon import DAEMON, EAGER, Daemon
 from helpers.private_bus import DBusDaemon
 from helpers.programs import until
-from helpers.standin import install_codex
+from helpers.standin import install_codex, install_command
 from helpers.tmux import TmuxServer
+from musterd.core.state import format_modes, parse_modes
+from musterd.host.process import boot_id
+from musterd.host.statedir import StateDir
 from musterd.host.table import Table
 
 GRACE = 0.4  # seconds between two looks
@@ -47,6 +51,15 @@ class Pane:
         for line in lines:
             self.stage.tmux.run("send-keys", "-t", self.pane, "-l", line)
             self.stage.tmux.run("send-keys", "-t", self.pane, "Enter")
+        return self
+
+    def end_and_resume(self) -> Self:
+        """By order; it is another process then, in another pane."""
+        daemon = self.stage.daemon
+        daemon.call("TerminateSession", "ss", self.id, "")
+        daemon.call("ResumeSession", "s", self.id)
+        self.pane = str(daemon.session(self.id)["Terminal"]).rpartition(":")[2]
+        self.stage.adopt(self.pane)
         return self
 
     def turn(self, line: str = "think") -> Self:
@@ -110,6 +123,7 @@ class Stage:
     def __init__(self, work: Path, daemon: Daemon, tmux: TmuxServer, stack: ExitStack) -> None:
         self.work, self.daemon, self.tmux, self._stack = work, daemon, tmux, stack
         self.command = install_codex(work / "agent")
+        self.bin = install_command(work, self.command)
         self.newer = install_codex(work / "newer", "0.999.0")
         self.hook = f"{sys.executable} -m musterd.ctl hook codex"
         self._panes = 0
@@ -140,8 +154,35 @@ class Stage:
         words = ["env", *(f"{key}={value}" for key, value in env.items()), *(command or self.command)]
         how = ["split-window", "-t", beside] if beside else ["new-window", "-t", "main"]
         pane = self.tmux.run(*how, "-d", "-P", "-F", "#{pane_id}", "-c", str(project), shlex.join(words))
-        self._running.append(int(self.tmux.about(pane, "pane_pid")))
+        self.adopt(pane)
         return Pane(self, pane, project)
+
+    def adopt(self, pane: str) -> None:
+        """What runs there ends with the scenario."""
+        self._running.append(int(self.tmux.about(pane, "pane_pid")))
+
+    def typed_agent(self, name: str) -> Pane:
+        """One that can be resumed: it was started by a command that is found."""
+        return self.agent(name, command=["codex"], PATH=f"{self.bin}:{os.environ['PATH']}")
+
+    def set_clock_while_away(self, seconds: int, meanwhile: Callable[[], object] = str) -> None:
+        """Restart the daemon; the mark that it finds says that the clock was different before.
+
+        The clock itself is the whole machine's: no test sets it.
+        """
+        self.daemon.stop()
+        meanwhile()
+        modes = parse_modes((self.daemon.state / "mode.toml").read_text())
+        assert modes.clock.boot_id == boot_id()
+        mark = replace(modes.clock, offset=modes.clock.offset - seconds * 1_000_000)
+        self.write_state("mode.toml", format_modes(replace(modes, clock=mark)))
+        self.daemon.start()
+
+    def write_state(self, name: str, text: str) -> None:
+        """While the daemon is away, as it would."""
+        path = self.daemon.state / name
+        with closing(StateDir.open(str(path.parent))) as directory:
+            directory.replace(path.name, text)
 
     def clear(self) -> None:
         """End all agents, with all below them and all that they left in their directories."""

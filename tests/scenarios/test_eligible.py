@@ -219,3 +219,19 @@ def test_uncommitted_work_that_is_only_noted(on_stage: Stage) -> None:
 
 def test_directory_in_no_repository(tidy: Stage) -> None:
     tidy.agent("plain").turn().becomes_eligible()
+
+
+def test_resumed_and_grown_old_again(growing: Stage) -> None:
+    agent = growing.typed_agent("resumed").turn()
+    agent.becomes_eligible()
+    agent.end_and_resume()
+    assert agent.explain()[2]["young"][0] == "keep"
+    agent.turn("think 0.1").becomes_eligible()
+
+
+@pytest.mark.parametrize("step", [3600, -2], ids=["set forward", "set back"])
+def test_turn_after_the_clock_was_set(on_stage: Stage, step: int) -> None:
+    agent = on_stage.agent("set").turn()
+    on_stage.set_clock_while_away(step)
+    until(lambda: agent.turn("think 0.1").explain()[2]["turn"][0] == "pass", "one ended since", PATIENCE)
+    agent.becomes_eligible()

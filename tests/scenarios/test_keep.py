@@ -5,15 +5,19 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from helpers.daemon import CallFailed
 from helpers.processes import sleepers
 from helpers.programs import until
 from helpers.repository import Repository
+from musterd.core.state import format_session, parse_session
+from musterd.host.process import HeldProcess
 
-from .stage import PATIENCE, Stage
+from .stage import PATIENCE, Stage, kill
 
 
 @pytest.mark.parametrize(
@@ -270,6 +274,52 @@ def test_split_pane_is_its_own_screen(on_stage: Stage) -> None:
 
 def test_young(strict: Stage) -> None:
     strict.agent("young").turn().is_kept_by("young")
+
+
+def test_just_resumed(strict: Stage) -> None:
+    strict.typed_agent("resumed").turn().end_and_resume().turn("think 0.1").is_kept_by("young")
+
+
+def test_clock_set_back_when_its_turn_ended(on_stage: Stage) -> None:
+    """What it began before may have a stamp that looks newer, and the other way round."""
+    agent = on_stage.agent("back").turn()
+    agent.becomes_eligible()
+
+    def work() -> None:
+        agent.say("think 0.1")
+        until(lambda: "Done: think 0.1" in agent.screen(), "it is done", PATIENCE)
+
+    on_stage.set_clock_while_away(-3600, work)
+    agent.is_kept_by("turn")
+    assert "the clock was set back" in agent.explain()[2]["turn"][1]
+
+
+def test_clock_set_forward_since_somebody_typed(watchful: Stage) -> None:
+    """By the clock, that is longer ago than it is."""
+    agent = watchful.agent("forward").turn()
+    os.write(watchful.tmux.attach(), b"\n")
+    watchful.set_clock_while_away(2 * 3600)
+    agent.is_kept_by("present")
+
+
+@pytest.mark.parametrize("key", ["start_ticks", "inode"])
+def test_pid_that_is_another_programs_now(on_stage: Stage, key: str) -> None:
+    """The file says what its leader was; that one is gone, and its number was given out anew."""
+    agent, stranger = on_stage.agent("gone").turn(), on_stage.agent("stranger").turn()
+    leader, other = agent.leader, stranger.leader
+    on_stage.daemon.stop()
+    kill(leader)
+    file = on_stage.daemon.state / "sessions" / f"{agent.id}.toml"
+    session = parse_session(file.read_text())
+    with HeldProcess(other) as held:
+        recycled = replace(held.ref, **{key: getattr(held.ref, key) - 1})
+    on_stage.write_state(f"sessions/{agent.id}.toml", format_session(replace(session, leader=recycled)))
+    on_stage.daemon.start()
+    assert on_stage.daemon.session(agent.id)["EndedReason"] == "gone-while-away"
+    assert agent.id not in [row["Id"] for row in on_stage.daemon.sessions()]
+    with pytest.raises(CallFailed):
+        on_stage.daemon.call("TerminateSession", "ss", agent.id, "")
+    assert stranger.turn("think 0.1").leader == other
 
 
 def test_attached_and_typing(watchful: Stage) -> None:

@@ -48,9 +48,10 @@ def traced(tmp_path: Path) -> Iterator[tuple[Stage, TracedDaemon]]:
 def test_the_loop_opens_nothing_that_its_user_has_in_hand(traced: tuple[Stage, TracedDaemon]) -> None:
     """Neither files, which may be on a network, nor the memory of processes, which may be locked."""
     stage, daemon = traced
-    agent = stage.agent("traced", hooks=True).turn()
+    agent = stage.typed_agent("traced").turn()
     agent.say("rotate").turn()
     agent.becomes_eligible()
+    agent.end_and_resume().turn()
     daemon.call("TerminateSession", "ss", agent.id, "")
     until(lambda: agent.id not in [s["Id"] for s in daemon.sessions()], "it is off the roll", PATIENCE)
     assert daemon.process

@@ -56,7 +56,6 @@ class Life:
         self._flaws: set[str] = set()  # what is wrong with the evidence at the moment
         self._turn_flaws = self.voice.flaws
         self._turn_flaws.add("no turn has ended yet")
-        self._set_forward = -HOUR
         self._deeds = 0
 
     # Time
@@ -412,7 +411,6 @@ class Life:
             self._flaws.add("the clock was set back")
         else:
             self._turn_flaws.add("the clock was set")
-            self._set_forward = self.clock.true
 
     def _suspend(self) -> None:
         duration = int(SECOND * 10 ** self.rng.uniform(1, 4.5))
@@ -431,9 +429,6 @@ class Life:
                 self._turn()
         self.daemon.start()
         self.tell("musterd starts")
-        if self.nature.typed <= self._set_forward:
-            # By the clock on the wall, the key stroke is longer ago. Only the musterd of then saw it jump.
-            self.nature.typed = -HOUR
 
     def _wish(self) -> None:
         nature = self.nature

@@ -27,6 +27,7 @@ from musterd.core.pressure import Tier
 from musterd.core.reaper import explain
 from musterd.core.session import Agent, PidRef, Session, SessionId, Source
 from musterd.core.state import format_session, parse_session
+from musterd.host.clock import HostClock
 
 from .nature import SECOND, Kind, Nature, Program
 
@@ -34,7 +35,6 @@ BOOT = "11111111-2222-3333-4444-555555555555"
 EPOCH = 1_800_000_000 * SECOND  # realtime at boot
 TICK = 10_000  # µs: start times of processes are whole clock ticks
 TAIL = 40  # records of a transcript that are read again after a restart
-STEP = 5 * SECOND  # a clock that moves by more than that was set
 LOOK_LIFE = 10  # graces
 GRACE = 30 * SECOND
 HOOK_TAKES = 30_000  # µs at the most, where nothing is wrong
@@ -107,8 +107,8 @@ class Daemon:
         self.later = later
         self._saved: Session
         self._looks: list[Observation] = []
-        self._stepped = 0
-        self._offset = clock.offset
+        self._times = HostClock(lambda: clock.real * 1000, lambda: clock.true * 1000)
+        self._mark = self._times.mark()
         self._read = 0  # records of the transcript so far
         self._following = ""  # the conversation whose transcript is read
         self._native: Native | Unknown | None = None
@@ -140,7 +140,7 @@ class Daemon:
     def hear(self, event: AgentEvent, source: Source) -> None:
         if not self.is_up:
             return
-        self._watch_clock()
+        self._times.now()
         before = self.session
         after = heard(before, event, source)
         if after.agent_session_id and not after.resume_command:
@@ -182,15 +182,21 @@ class Daemon:
         return Unknown("torn") if self.eyes.native_torn else self.status
 
     def stop(self) -> None:
+        """In order, or by a crash: then the mark is that of its start."""
         self.is_up = False
+        if self._rng.random() < 0.5:
+            self._mark = self._times.mark()
 
     def start(self) -> None:
-        """As the process before it left the disk: it knows no look, and no step of the clock."""
+        """As the process before it left the disk: it knows no look."""
         if self._rng.random() < 0.02:  # slow, and always the same
             assert parse_session(format_session(self._saved)) == self._saved
         self.is_up = True
         self.session = self._saved
-        self._looks, self._stepped, self._offset, self._native = [], 0, self._clock.offset, None
+        self._looks, self._native = [], None
+        self._times = HostClock(lambda: self._clock.real * 1000, lambda: self._clock.true * 1000)
+        self._times.recall(self._mark)
+        self._mark = self._times.mark()
         self._following = self.session.agent_session_id
         record = self.records.get(self._following)
         self._read = max(len(record.events) - TAIL, 0) if record else 0
@@ -199,7 +205,7 @@ class Daemon:
     # Its looks
 
     def look(self) -> Observation:
-        self._watch_clock()
+        self._times.now()
         if self._rng.random() < 0.5:
             self.read_files()
         else:  # it is read, but the manager has not heard it yet
@@ -207,11 +213,6 @@ class Daemon:
         self._looks.append(self._observe())
         self._looks = self._looks[-8:]
         return self._looks[-1]
-
-    def _watch_clock(self) -> None:
-        if abs(self._clock.offset - self._offset) > STEP:
-            self._stepped = self._clock.real
-        self._offset = self._clock.offset
 
     def _observe(self) -> Observation:
         nature, now = self._nature, self._clock.real
@@ -276,7 +277,8 @@ class Daemon:
             config=self._config,
             tier=tier,
             now=now,
-            clock_stepped=self._stepped,
+            clock_stepped=self._times.stepped(),
+            clock_twice=self._times.twice(),
         )
         return explain(case, World(Mode.ON, tier, now))
 

@@ -84,3 +84,4 @@ class Case:
     tier: Tier = Tier.NORMAL
     now: int = 0
     clock_stepped: int = 0  # the clock was set then: no earlier time stamp can be compared with now
+    clock_twice: tuple[int, int] = (0, 0)  # it was set back: stamps from between these have no order

@@ -87,6 +87,10 @@ def turn(case: Case) -> Finding:
     said = case.session.turn
     if not said.settled:
         return unknown("it has not said yet that a turn ended", said.heard)
+    if _has_no_order(said, case) or any(_has_no_order(other.turn, case) for other in case.session.others):
+        return unknown(
+            "the clock was set back: work may have begun after the last end of a turn", said.settled
+        )
     if said.is_working or not said.is_settled:
         return kept("work began after the last end of a turn", said.started)
     for other in case.session.others:
@@ -95,6 +99,12 @@ def turn(case: Case) -> Finding:
     if case.session.state not in (State.IDLE, State.WAITING):
         return kept(f"its state is {case.session.state}", said.heard)
     return passed("it said that its turn ended", said.settled)
+
+
+def _has_no_order(turn: Turn, case: Case) -> bool:
+    """Whether a turn may have begun since with a stamp that is older: it was taken for one told late."""
+    first, last = case.clock_twice
+    return first <= max(turn.ended, turn.settled) <= last and last > 0
 
 
 def _unrest(turn: Turn, current: Turn, now: int) -> str:

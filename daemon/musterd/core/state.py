@@ -30,6 +30,18 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockMark:
+    """What is known of the clock of this boot, for whoever looks at it next; all in µs."""
+
+    boot_id: str = ""
+    offset: int = 0  # realtime less CLOCK_BOOTTIME
+    read: int = 0  # CLOCK_BOOTTIME of that
+    stepped: int = 0  # as ports.Clock.stepped
+    first: int = 0  # as ports.Clock.twice
+    last: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Modes:
     """What mode.toml keeps."""
 
@@ -42,6 +54,7 @@ class Modes:
     gate_change: Change = field(default_factory=Change)
     kill_switch: bool = False  # of the stop gate
     kill_switch_change: Change = field(default_factory=Change)
+    clock: ClockMark = field(default_factory=ClockMark)
 
     def is_disarmed(self, uid: int) -> bool:
         """Whether the reaper has disabled itself for sessions of this user."""
@@ -108,6 +121,7 @@ def parse_modes(text: str) -> Modes:
     table["gate"] = GateMode(str(table.get("gate", GateMode.SHADOW)))
     for name in ("reaper_change", "gate_change", "kill_switch_change"):
         table[name] = _build(Change, _table(table.get(name, {}), name))
+    table["clock"] = _build(ClockMark, _table(table.get("clock", {}), "clock"))
     table["actions"] = _numbers(table.get("actions", []), "actions")
     table["disarmed_users"] = _numbers(table.get("disarmed_users", []), "disarmed_users")
     return _build(Modes, table)

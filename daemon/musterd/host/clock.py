@@ -3,7 +3,12 @@
 import time
 from collections.abc import Callable
 
-STEP = 5_000_000  # µs; a slewing NTP client moves realtime by no more than 0.5 ms a second
+from musterd.core.state import ClockMark
+from musterd.host.process import boot_id
+
+# µs. What keeps the clock right by slewing (adjtimex(2)) moves both clocks alike: realtime runs off
+# CLOCK_BOOTTIME only when it is set. But we may be held up between reading the one and the other.
+STEP = 1_000_000
 
 
 def _boottime_ns() -> int:
@@ -18,17 +23,35 @@ class HostClock:
     ) -> None:
         self._realtime_ns = realtime_ns
         self._boottime_ns = boottime_ns
-        self._offset = self._realtime_ns() // 1000 - self._boottime_ns() // 1000
+        self._read = self._boottime_ns() // 1000  # when it was last read, since boot
+        self._offset = self._realtime_ns() // 1000 - self._read
         self._stepped = 0
+        self._twice = (0, 0)
 
     def now(self) -> int:
-        now = self._realtime_ns() // 1000
-        offset = now - self._boottime_ns() // 1000
+        now, read = self._realtime_ns() // 1000, self._boottime_ns() // 1000
+        offset = now - read
         if abs(offset - self._offset) > STEP:
             self._stepped = now
-        self._offset = offset
+        if offset < self._offset - STEP:  # somewhen since it was read
+            first, last = self._twice if self._twice[0] else (now, now)
+            self._twice = min(first, self._read + offset), max(last, read + self._offset)
+        self._offset, self._read = offset, read
         return now
+
+    def mark(self) -> ClockMark:
+        self.now()
+        return ClockMark(boot_id(), self._offset, self._read, self._stepped, *self._twice)
+
+    def recall(self, mark: ClockMark) -> None:
+        if mark.boot_id == boot_id():
+            self._offset, self._read = mark.offset, mark.read
+            self._stepped, self._twice = mark.stepped, (mark.first, mark.last)
 
     def stepped(self) -> int:
         self.now()
         return self._stepped
+
+    def twice(self) -> tuple[int, int]:
+        self.now()
+        return self._twice

@@ -40,6 +40,7 @@ class Discovery:
         self._paths = sorted(set(paths))
         self._workers = Workers()
         self._subscriptions: list[Subscription] = []
+        self._listening = asyncio.get_running_loop().create_task(self._listen())
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -52,9 +53,10 @@ class Discovery:
         self._is_closed = True
         for timer in self._due.values():
             timer.cancel()
-        if self._task:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        tasks = [self._listening, *([self._task] if self._task else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
         for subscription in self._subscriptions:
             self._files.unsubscribe(subscription)
 
@@ -91,7 +93,7 @@ class Discovery:
         return self._debt
 
     async def _run(self) -> None:
-        await self._listen()
+        await self._listening
         while True:
             began = time.monotonic()
             try:

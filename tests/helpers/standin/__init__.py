@@ -6,8 +6,10 @@ tested with the real ones.
 
 import json
 import os
+import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -33,3 +35,13 @@ def install_claude(directory: Path) -> list[str]:
 def _command(program: Path, script: str) -> list[str]:
     shutil.copy(os.path.realpath(sys.executable), program)
     return ["env", f"PYTHONHOME={sys.base_prefix}", str(program), str(HERE / script)]
+
+
+def install_command(directory: Path, command: Sequence[str]) -> Path:
+    """`codex`, and `codex resume ID`, as a user types it -> the directory for PATH."""
+    (folder := directory / "bin").mkdir()
+    program = folder / "codex"
+    thread = '[ "$1" != resume ] || export STANDIN_THREAD="$2"'
+    program.write_text(f'#!/bin/sh\n{thread}\nexec {shlex.join(command)} "$@"\n')
+    program.chmod(0o755)
+    return folder
