@@ -64,8 +64,7 @@ class TmuxServer:
     def __exit__(
         self, _type: type[BaseException] | None, _value: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        below = [os.pidfd_open(row.pid) for row in Table.read().descendants(self.pid)]
-        for pidfd in (self._pidfd, *below):
+        for pidfd in (self._pidfd, *self._stopped_below()):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
             select.select([pidfd], [], [], 10)
@@ -73,6 +72,16 @@ class TmuxServer:
         for pid, master in self._clients:
             os.close(master)
             os.waitpid(pid, 0)
+
+    def _stopped_below(self) -> list[int]:
+        """Pidfds of all that it started. What is stopped starts no more: the last look has seen all."""
+        found: dict[int, int] = {}
+        while new := [pid for row in Table.read().descendants(self.pid) if (pid := row.pid) not in found]:
+            for pid in new:
+                with suppress(ProcessLookupError):
+                    found[pid] = os.pidfd_open(pid)
+                    signal.pidfd_send_signal(found[pid], signal.SIGSTOP)
+        return list(found.values())
 
 
 def now() -> int:

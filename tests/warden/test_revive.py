@@ -83,7 +83,8 @@ class Stage:
         )
         assert session.terminal == tmux_terminal(self.server.socket, pane)
         await self.here.warden.watch(session)
-        os.kill(pid, signal.SIGKILL)
+        for process in (pid, *(row.pid for row in Table.read().descendants(pid))):
+            os.kill(process, signal.SIGKILL)
         await self.here.event(Gone)
         self.here.warden.unwatch(session.id)
         return session
