@@ -3,7 +3,8 @@
 import asyncio
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -483,9 +484,9 @@ def test_only_our_own_word_is_erased(shown: str, is_ours: bool) -> None:
     assert is_all_of_draft(Codex(), shown, "/quit") is is_ours
 
 
-@pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_an_interrupted_end_leaves_no_draft(tmp_path: Path, is_cancelled: bool) -> None:
-    """Stopped between the word and its Enter, in good order or by a crash."""
+@asynccontextmanager
+async def codex_in_pane(tmp_path: Path) -> AsyncIterator[tuple[LocalWarden, TmuxServer, str, Session]]:
+    """Its warden, the server, its pane, and its session, which is not watched yet."""
     home = tmp_path / "codex"
     command = install_codex(tmp_path / "agent")
     warden = LocalWarden(os.getuid(), [Codex()], HostClock(), str(tmp_path), interval=None)
@@ -494,21 +495,28 @@ async def test_an_interrupted_end_leaves_no_draft(tmp_path: Path, is_cancelled: 
             pane = server.pane("env", f"CODEX_HOME={home}", *command)
             until(lambda: "Ask Codex" in screen(server, pane), "it runs")
             leader = await warden.leader(int(server.about(pane, "pane_pid")), Agent.CODEX)
-            session = session_of(leader, OURS)
-            if is_cancelled:
-                await warden.watch(session)
-                end = asyncio.ensure_future(warden.end(session, None))
-                await _until(lambda: "/quit" in screen(server, pane), "it is typed")
-                end.cancel()
-                await asyncio.wait([end])
-            else:
-                server.run("send-keys", "-t", pane, "-l", "/quit")
-                until(lambda: "/quit" in screen(server, pane), "it is typed")
-                await warden.watch(replace(session, ending="reaped"))
-            until(lambda: "/quit" not in screen(server, pane), "it is erased")
-            assert is_alive(leader.process.pid)
+            yield warden, server, pane, session_of(leader, OURS)
     finally:
         await warden.close()
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_an_interrupted_end_leaves_no_draft(tmp_path: Path, is_cancelled: bool) -> None:
+    """Stopped between the word and its Enter, in good order or by a crash."""
+    async with codex_in_pane(tmp_path) as (warden, server, pane, session):
+        if is_cancelled:
+            await warden.watch(session)
+            end = asyncio.ensure_future(warden.end(session, None))
+            await _until(lambda: "/quit" in screen(server, pane), "it is typed")
+            end.cancel()
+            await asyncio.wait([end])
+        else:
+            server.run("send-keys", "-t", pane, "-l", "/quit")
+            until(lambda: "/quit" in screen(server, pane), "it is typed")
+            await warden.watch(replace(session, ending="reaped"))
+        until(lambda: "/quit" not in screen(server, pane), "it is erased")
+        assert session.leader
+        assert is_alive(session.leader.pid)
 
 
 # It says when it has its handler.
@@ -550,21 +558,12 @@ async def _until(look: Callable[[], bool], what: str) -> None:
 @pytest.mark.parametrize("is_draft", [False, True])
 async def test_one_that_has_a_word_for_it_is_told_so(tmp_path: Path, is_draft: bool) -> None:
     """Only where nothing else is typed; otherwise it has to be a signal."""
-    home = tmp_path / "codex"
-    command = install_codex(tmp_path / "agent")
-    warden = LocalWarden(os.getuid(), [Codex()], HostClock(), str(tmp_path), interval=None)
-    try:
-        with TmuxServer(tmp_path) as server:
-            pane = server.pane("env", f"CODEX_HOME={home}", *command)
-            until(lambda: "Ask Codex" in screen(server, pane), "it runs")
-            leader = await warden.leader(int(server.about(pane, "pane_pid")), Agent.CODEX)
-            session = replace(session_of(leader, OURS), ending="terminated")
-            await warden.watch(session)
-            if is_draft:
-                server.run("send-keys", "-t", pane, "-l", "\u203a dr")
-                until(lambda: "\u203a dr" in screen(server, pane), "it is typed")
-            ending = await warden.end(session, None)
-            assert (ending.is_ended, ending.how) == (True, "SIGTERM" if is_draft else "/quit")
-            until(lambda: "somebody ordered it" in screen(server, pane), "the notice is shown")
-    finally:
-        await warden.close()
+    async with codex_in_pane(tmp_path) as (warden, server, pane, session):
+        session = replace(session, ending="terminated")
+        await warden.watch(session)
+        if is_draft:
+            server.run("send-keys", "-t", pane, "-l", "\u203a dr")
+            until(lambda: "\u203a dr" in screen(server, pane), "it is typed")
+        ending = await warden.end(session, None)
+        assert (ending.is_ended, ending.how) == (True, "SIGTERM" if is_draft else "/quit")
+        until(lambda: "somebody ordered it" in screen(server, pane), "the notice is shown")
