@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import socket
 import sys
 from contextlib import suppress
@@ -15,6 +16,7 @@ from helpers.processes import sleepers
 from helpers.programs import Programs
 from helpers.wait import until
 from musterd.bus.errors import RemoteError
+from musterd.bus.limits import KIB
 from musterd.bus.signals import Match
 
 FLOOD = Path(__file__).parents[1] / "helpers" / "flood.py"
@@ -120,6 +122,21 @@ async def test_five_hundred_sessions_that_end_at_once_are_all_told_of_in_order(d
         told = [await removed.get() for _ in ids]
         assert sorted(told) == sorted(ids)
         assert (await caller.call("ListSessions"))[0] == []
+
+
+@pytest.mark.parametrize("interface", ["Reaper", "StopGate"])
+async def test_history_is_as_long_as_fits_into_one_answer_and_begins_with_the_newest(
+    daemon: Daemon, interface: str
+) -> None:
+    async with client(daemon.bus.address) as caller:
+        for number in range(80):
+            await caller.call(f"{interface}.SetMode", "ss", "off", f"reason {number} {'because ' * 500}")
+        (rows,) = await caller.call(f"{interface}.History", "u", 0)
+        (few,) = await caller.call(f"{interface}.History", "u", 3)
+    told = [re.findall(r"reason \d+", row["Text"].value)[0] for row in rows]
+    assert told == [f"reason {79 - number}" for number in range(len(told))]
+    assert len("because " * 500) * len(told) > 128 * KIB
+    assert few == rows[:3]
 
 
 async def test_inhibitor_ends_with_its_holder_however_it_dies(daemon: Daemon) -> None:

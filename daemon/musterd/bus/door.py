@@ -1,7 +1,9 @@
 """What the interface classes share: who calls, which objects there are, lists that fit into an answer."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TypeVar
+
+from dbus_fast import Variant
 
 from musterd.core.session import Session
 from musterd.manager import Manager
@@ -88,12 +90,30 @@ def page(
     items: Sequence[T], offset: int, limit: int, make: Callable[[T], list[object]]
 ) -> list[list[object]]:
     """Rows from `offset` on: no more than `limit`, than a thousand, or than fit into one answer."""
-    rows: list[list[object]] = []
+    return fitting(make(item) for item in items[offset : offset + min(limit or ROWS, ROWS)])
+
+
+def fitting(rows: Iterable[T]) -> list[T]:
+    """The first rows, as many as fit into one answer."""
+    kept: list[T] = []
     size = 0
-    for item in items[offset : offset + min(limit or ROWS, ROWS)]:
-        made = make(item)
-        size += 32 + sum(len(value.encode()) + 8 if isinstance(value, str) else 8 for value in made)
+    for made in rows:
+        size += 32 + _size(made)
         if size > LIST_BYTES:
             break
-        rows.append(made)
-    return rows
+        kept.append(made)
+    return kept
+
+
+def _size(value: object) -> int:
+    """Bytes it takes in a message at the most: with lengths, signatures and padding."""
+    match value:
+        case str():
+            return len(value.encode()) + 8
+        case Variant():
+            return 8 + _size(value.value)
+        case dict():
+            return sum(8 + _size(key) + _size(item) for key, item in value.items())
+        case list():
+            return sum(_size(item) for item in value)
+    return 8

@@ -3,21 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from dbus_fast import Variant
-
 from musterd.core.case import Case, Explanation, Gate
 from musterd.judge import Judge
 from musterd.manager import Manager
-from musterd.ports import Record
 from musterd.reaping import Reaper
 
 from .call import Call, Handler
 from .contract import Values
 from .door import Door, page
-from .manager_iface import NO_UID
+from .history import History
 
 KINDS = ("verdict", "would-reap", "reaped", "cancelled", "mode", "pressure")
-HISTORY_ROWS = 500
 
 
 class ReaperInterface:
@@ -26,6 +22,7 @@ class ReaperInterface:
         self._judge = judge
         self._reaper = reaper
         self._door = door
+        self._history = History(manager, door, KINDS)
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -33,7 +30,7 @@ class ReaperInterface:
             "SetMode": self._set_mode,
             "Explain": self._explain,
             "ListVerdicts": self._list_verdicts,
-            "History": self._history,
+            "History": self._history.answer,
         }
 
     async def properties(self, _call: Call, _path: str) -> Values:
@@ -51,12 +48,6 @@ class ReaperInterface:
     async def _list_verdicts(self, call: Call) -> Sequence[object]:
         sessions = self._manager.visible(await self._door.caller(call))
         return [page(await self._judge.evaluate(sessions), 0, 0, _verdict_row)]
-
-    async def _history(self, call: Call) -> Sequence[object]:
-        limit = min(call.args[0] or HISTORY_ROWS, HISTORY_ROWS)
-        caller = await self._door.caller(call)
-        events = await self._manager.history(caller, limit, 0, 0, "", KINDS)
-        return [[_history_row(number, record) for number, record in events]]
 
 
 def reaper_values(manager: Manager, judge: Judge) -> dict[str, Any]:
@@ -79,14 +70,3 @@ def _gate_row(gate: Gate, now: int) -> list[object]:
 def _verdict_row(judged: tuple[Case, Explanation]) -> list[object]:
     case, explanation = judged
     return [case.session.id, explanation.verdict.value, explanation.kept_by, case.look.usage.memory]
-
-
-def _history_row(number: int, record: Record) -> dict[str, Variant]:
-    return {
-        "Number": Variant("t", number),
-        "TimeUSec": Variant("t", record.at),
-        "Kind": Variant("s", record.kind),
-        "Session": Variant("s", record.session),
-        "UID": Variant("u", record.uid if record.uid >= 0 else NO_UID),
-        "Text": Variant("s", record.text),
-    }

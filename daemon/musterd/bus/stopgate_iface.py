@@ -15,11 +15,9 @@ from musterd.ports import Record
 from .call import Call, Handler
 from .contract import Values
 from .door import Door, page
-from .manager_iface import NO_UID
+from .history import History
 
 KINDS = ("held", "would-hold", "let-go", "stop", "claim", "gate-mode", "kill-switch")
-HISTORY_ROWS = 500
-HISTORY_BYTES = 200 * 1024
 
 
 class StopGateInterface:
@@ -28,6 +26,7 @@ class StopGateInterface:
         self._gatekeeper = gatekeeper
         self._claiming = claiming
         self._door = door
+        self._history = History(manager, door, KINDS, _verdict)
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -38,7 +37,7 @@ class StopGateInterface:
             "UpdateClaim": self._update_claim,
             "ReleaseClaim": self._release_claim,
             "ListClaims": self._list_claims,
-            "History": self._history,
+            "History": self._history.answer,
         }
 
     async def properties(self, _call: Call, _path: str) -> Values:
@@ -68,17 +67,6 @@ class StopGateInterface:
         enforced = self._manager.modes.gate is GateMode.ENFORCE
         return [page(claims, 0, 0, lambda claim: _row(claim, enforced=enforced))]
 
-    async def _history(self, call: Call) -> Sequence[object]:
-        limit = min(call.args[0] or HISTORY_ROWS, HISTORY_ROWS)
-        events = await self._manager.history(await self._door.caller(call), limit, 0, 0, "", KINDS)
-        rows, size = [], 0
-        for number, record in events:
-            size += len(record.text.encode()) + 256
-            if size > HISTORY_BYTES:
-                break
-            rows.append(_history_row(number, record))
-        return [rows]
-
 
 def stop_gate_values(manager: Manager) -> dict[str, Any]:
     return {"Mode": manager.modes.gate.value, "KillSwitch": manager.modes.kill_switch}
@@ -94,17 +82,13 @@ def _row(claim: Claim, *, enforced: bool) -> list[object]:
     return [claim.id, owner, claim.task, phase, claim.deadline, tally.used, claim.budget.holds]
 
 
-def _history_row(number: int, record: Record) -> dict[str, Variant]:
-    row = {
-        "Number": Variant("t", number),
-        "TimeUSec": Variant("t", record.at),
-        "Kind": Variant("s", record.kind),
-        "Session": Variant("s", record.session),
-        "UID": Variant("u", record.uid if record.uid >= 0 else NO_UID),
-        "Text": Variant("s", record.text),
+def _verdict(record: Record) -> dict[str, Variant]:
+    """Of a stop."""
+    verdict = record.fields.get("verdict")
+    if not verdict:
+        return {}
+    return {
+        "Verdict": Variant("s", str(verdict)),
+        "Rules": Variant("s", str(record.fields.get("rules", ""))),
+        "Enforced": Variant("b", bool(record.fields.get("enforced"))),
     }
-    if verdict := record.fields.get("verdict"):
-        row["Verdict"] = Variant("s", str(verdict))
-        row["Rules"] = Variant("s", str(record.fields.get("rules", "")))
-        row["Enforced"] = Variant("b", bool(record.fields.get("enforced")))
-    return row
