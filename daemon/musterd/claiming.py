@@ -29,7 +29,11 @@ class Claiming:
             owner=Owner.of(session, now),
             created_usec=now,
         )
-        await self._claims.add(claim, self._manager.config.limits)
+        for given_up in await self._claims.add(claim, self._manager.config.limits):
+            self._record(
+                given_up,
+                f"claim '{given_up.id}' is abandoned, for room; its session has ended: {given_up.task}",
+            )
         self._record(claim, f"claim '{claim.id}' of session '{session.id}': {claim.task}")
         return claim
 

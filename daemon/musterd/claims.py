@@ -1,12 +1,15 @@
 """The book of claims: each is on disk before anybody is told, and rows of holds are counted beside it."""
 
 import asyncio
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 
-from musterd.core.claim import Claim, ClaimId, Row
+from musterd.core.claim import Claim, ClaimId, Phase, Row
 from musterd.core.config import LimitsConfig
 from musterd.core.errors import Failed, LimitReached, NoSuchClaim
+from musterd.core.registry import Registry
 from musterd.core.session import SessionId
 from musterd.ports import Store
 
@@ -18,7 +21,8 @@ FINISHED_PER_USER = 256
 class Claims:
     """`on_change` is told whose claims are not the same any more."""
 
-    def __init__(self, store: Store, on_change: Callable[[SessionId], None]) -> None:
+    def __init__(self, registry: Registry, store: Store, on_change: Callable[[SessionId], None]) -> None:
+        self._registry = registry
         self._store = store
         self._on_change = on_change
         self._claims: dict[ClaimId, Claim] = {}  # oldest first
@@ -61,13 +65,43 @@ class Claims:
         if session_id in self._by_session:
             self._rows[session_id, enforced] = row
 
-    async def add(self, claim: Claim, limits: LimitsConfig) -> None:
-        """On disk when it returns. Raises LimitReached."""
+    async def add(self, claim: Claim, limits: LimitsConfig) -> list[Claim]:
+        """On disk when it returns -> what was given up for it. Raises LimitReached."""
         async with self._adding:
+            given_up = await self._make_room(claim, limits)
             self._check_room(claim, limits)
             await self._store.create_claim(claim)
             self._enter(claim)
         self._on_change(claim.owner.session)
+        return given_up
+
+    async def _make_room(self, claim: Claim, limits: LimitsConfig) -> list[Claim]:
+        """Claims of ended sessions wait for these to be resumed, but give way to those of one that lives."""
+        given_up: list[Claim] = []
+        while in_the_way := self._in_the_way(claim, limits):
+            late = replace(in_the_way, phase=Phase.ABANDONED, finished_usec=claim.created_usec)
+            with suppress(NoSuchClaim):  # it was released meanwhile: as good
+                await self.put(late)
+                given_up.append(late)
+        return given_up
+
+    def _in_the_way(self, claim: Claim, limits: LimitsConfig) -> Claim | None:
+        """The oldest, of the user who has most of them: nobody's give way to another's many."""
+        if len(self.active(claim.owner.session)) >= limits.claims_per_session:
+            return None  # it is refused whatever others give up
+        active = [known for known in self._claims.values() if not known.is_finished]
+        crowd = [known for known in active if known.uid == claim.uid]
+        if len(crowd) < limits.claims_per_user:
+            if len(active) < limits.claims:
+                return None
+            crowd = active
+        left = [known for known in crowd if self._is_left(known)]
+        counts = Counter(known.uid for known in left)
+        return max(left, key=lambda known: counts[known.uid], default=None)
+
+    def _is_left(self, claim: Claim) -> bool:
+        session = self._registry.find(claim.owner.session)
+        return session is None or not session.is_current
 
     def _check_room(self, claim: Claim, limits: LimitsConfig) -> None:
         active = [known for known in self._claims.values() if not known.is_finished]
@@ -120,9 +154,9 @@ class Claims:
             for claim in (*of_session[:-FINISHED_PER_SESSION], *of_user[:-FINISHED_PER_USER]):
                 await self.remove(claim.id)
 
-    async def forget_others(self, sessions: Container[object]) -> None:
-        """Claims end with their session: nobody else can ever be their owner."""
-        for session_id in [known for known in self._by_session if known not in sessions]:
+    async def forget_ownerless(self) -> None:
+        """Claims go when their session is forgotten: nobody else can ever be their owner."""
+        for session_id in [known for known in self._by_session if known not in self._registry]:
             for claim in self.of(session_id):
                 await self.remove(claim.id)
             self._by_session.pop(session_id, None)

@@ -85,4 +85,4 @@ class Keeper:
             if session.ended_usec < oldest or kept[session.uid] > PAST_SESSIONS_PER_USER:
                 self._registry.forget(session.id)
                 await self._store.remove(session.id)
-        await self._claims.forget_others(self._registry)
+        await self._claims.forget_ownerless()

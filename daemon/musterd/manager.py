@@ -53,7 +53,7 @@ class Manager:
         self.modes = Modes()
         self.pressure = Pressure()
         self.inhibitors = Inhibitors(partial(ports.announcer.manager_changed, "NInhibitors"))
-        self.claims = Claims(ports.store, self._claims_changed)
+        self.claims = Claims(self.registry, ports.store, self._claims_changed)
         self._interrupted: dict[SessionId, Session] = {}  # as loaded
         self._goes_down = False  # the machine, in an orderly way
         self._troubles: dict[str, str] = {}
@@ -248,7 +248,7 @@ class Manager:
         except MusterError:
             self.registry.put(session.ended("released", self.ports.clock.now()))
             raise
-        await self.claims.forget_others(self.registry)
+        await self.claims.forget_ownerless()
 
     # Whose it is
 

@@ -544,6 +544,71 @@ async def test_active_claims_are_limited(limits: LimitsConfig, refusal: str) -> 
     await bench.claiming.claim(ALICE, spec)
 
 
+async def ended_with_claims(bench: Held, pid: int, count: int) -> list[Claim]:
+    bench.alice.start(pid)
+    session = await bench.manager.register(ALICE, Spec(pid=pid))
+    claims = [
+        await bench.claiming.claim(ALICE, {"session": session.id, "task": f"{number}"})
+        for number in range(count)
+    ]
+    bench.manager.roll.end(session, "exited")
+    return claims
+
+
+@pytest.mark.parametrize("limits", [LimitsConfig(claims_per_user=4), LimitsConfig(claims=4)])
+async def test_claims_of_sessions_that_ended_give_way_the_oldest_first(limits: LimitsConfig) -> None:
+    bench = await Held(Config(limits=limits)).begin()
+    first, second, third = await ended_with_claims(bench, 2, 3)
+    spec = {"session": bench.session.id, "task": "more"}
+    await bench.claiming.claim(ALICE, spec)
+    claims = bench.manager.claims
+    assert [claims.get(claim.id).phase.value for claim in (first, second, third)] == [
+        "abandoned",
+        "active",
+        "active",
+    ]
+    assert bench.store.claims[first.id] == claims.get(first.id)
+    assert any(f"'{first.id}' is abandoned" in record.text for record in bench.log.records)
+    for _ in range(2):
+        await bench.claiming.claim(ALICE, spec)
+    with pytest.raises(LimitReached):  # what is left is of one that lives
+        await bench.claiming.claim(ALICE, spec)
+    assert bench.claimed() == bench.claim
+
+
+async def test_claims_of_sessions_that_ended_stay_as_long_as_there_is_room() -> None:
+    bench = await Held(Config(limits=LimitsConfig(claims_per_user=4))).begin()
+    waiting = await ended_with_claims(bench, 2, 2)
+    await bench.claiming.claim(ALICE, {"session": bench.session.id, "task": "more"})
+    assert [bench.manager.claims.get(claim.id) for claim in waiting] == waiting
+
+
+async def test_nothing_gives_way_to_a_claim_that_is_refused_for_its_own_session() -> None:
+    bench = await Held(Config(limits=LimitsConfig(claims_per_session=1, claims=3))).begin()
+    (waiting,) = await ended_with_claims(bench, 2, 1)
+    (also_waiting,) = await ended_with_claims(bench, 3, 1)
+    with pytest.raises(LimitReached, match="this session has 1"):
+        await bench.claiming.claim(ALICE, {"session": bench.session.id, "task": "more"})
+    assert [claim for claim in bench.manager.claims if not claim.is_finished] == [
+        bench.claim,
+        waiting,
+        also_waiting,
+    ]
+
+
+async def test_nobodys_claims_give_way_to_the_many_of_another_user() -> None:
+    bench = await Held(Config(limits=LimitsConfig(claims=5))).begin()
+    bench.bob.start(7)
+    bobs = await bench.manager.register(BOB, Spec(pid=7))
+    lonely = await bench.claiming.claim(BOB, {"session": bobs.id, "task": "bob's"})
+    bench.manager.roll.end(bobs, "exited")
+    oldest, *_ = await ended_with_claims(bench, 2, 3)
+    await bench.claiming.claim(ALICE, {"session": bench.session.id, "task": "more"})
+    active = [claim for claim in bench.manager.claims if not claim.is_finished]
+    assert lonely in active
+    assert oldest not in active
+
+
 async def finish(bench: Held, session: Session, count: int) -> None:
     for _ in range(count):
         claim = await bench.claiming.claim(ALICE, {"session": session.id, "task": "short"})
