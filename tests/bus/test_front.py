@@ -76,7 +76,7 @@ async def refusal(link: Client, member: str, signature: str = "", *args: object,
         ("reply too large", ("Blob", "u", 262_144), {}, OURS + "LimitReached"),
         ("result of the wrong type", ("Wrong",), {}, OURS + "Failed"),
         ("refusal of ours", ("Raise", "s", "NoSuchSession"), {}, OURS + "NoSuchSession"),
-        ("another one", ("Raise", "s", "Inhibited"), {}, OURS + "Inhibited"),
+        ("another one", ("Raise", "s", "NotResumable"), {}, OURS + "NotResumable"),
         ("a mistake of ours", ("Raise", "s", "KeyError"), {}, OURS + "Failed"),
     ],
 )

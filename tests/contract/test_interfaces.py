@@ -13,6 +13,7 @@ from musterd.core.errors import MusterError
 
 NAME = "org.musterd.Muster1"
 DBUS = Path(__file__).parents[2] / "dbus"
+DAEMON = Path(__file__).parents[2] / "daemon"
 FILES = sorted(DBUS.glob("*.xml"))
 EMITS = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 
@@ -89,6 +90,12 @@ def test_every_error_is_named() -> None:
     assert set(re.findall(r"\b[A-Z]\w+", named)) == {
         error.__name__ for error in MusterError.__subclasses__()
     }
+
+
+def test_every_error_that_is_named_is_raised_somewhere() -> None:
+    code = "".join(file.read_text() for file in DAEMON.rglob("*.py"))
+    for error in MusterError.__subclasses__():
+        assert re.search(rf"raise {error.__name__}\b", code), error.__name__
 
 
 def _facts(interface: ElementTree.Element) -> Iterator[tuple[object, ...]]:

@@ -44,10 +44,6 @@ class Busy(MusterError):
     """A reap or resume of this session is under way."""
 
 
-class Inhibited(MusterError):
-    """A block inhibitor forbids it."""
-
-
 class NotResumable(MusterError):
     """There is no way to bring this session back."""
 

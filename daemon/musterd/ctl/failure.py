@@ -46,7 +46,6 @@ HINTS = {
     "AccessDenied": "Run it as that user, or as root.",
     "NotAuthorized": "This takes an operator: root, or whom polkit lets.",
     "Busy": "Try again when that is over; 'musterctl events -f' tells.",
-    "Inhibited": "'musterctl status' shows who holds an inhibitor.",
     "UnknownMethod": "The daemon is of another version than musterctl; restart it.",
     "UnknownInterface": "The daemon is of another version than musterctl; restart it.",
 }
