@@ -117,10 +117,17 @@ class Claims:
             if count >= limit:
                 raise LimitReached(f"No more claims: {whose} {limit} that are active; finish some first.")
 
-    async def put(self, claim: Claim) -> None:
-        """A claim takes its new value, on disk when this returns. What cannot be written is taken back."""
-        before = self.get(claim.id)
-        self._claims[claim.id] = claim
+    async def put(self, *claims: Claim) -> None:
+        """They take their new values at once, and are on disk when this returns.
+
+        What cannot be written is taken back.
+        """
+        before = [self.get(claim.id) for claim in claims]
+        for claim in claims:
+            self._claims[claim.id] = claim
+        await asyncio.gather(*map(self._save, before, claims))
+
+    async def _save(self, before: Claim, claim: Claim) -> None:
         try:
             await self._store.save_claim(claim)
         except Failed:

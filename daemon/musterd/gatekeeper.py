@@ -213,8 +213,8 @@ class Gatekeeper:
             else replace(row_after(stop.row, block), is_open=False)
         )
         self._claims.set_row(stop.session.id, row, enforced=stop.enforced)
-        held = [claim.held(row, enforced=stop.enforced) for claim in block.claims]
-        await asyncio.gather(*map(self._claims.put, held))
+        # Counted before anything is awaited: another stop may be answered meanwhile.
+        await self._claims.put(*(claim.held(row, enforced=stop.enforced) for claim in block.claims))
 
     # What is told of it
 

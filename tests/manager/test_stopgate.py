@@ -1,6 +1,7 @@
 """The stop gate over fakes: what is asked and when, what is counted and told, what failures come to."""
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Awaitable
@@ -434,6 +435,19 @@ async def test_stops_at_once_are_counted_each() -> None:
     both = await asyncio.gather(*(bench.stop() for _ in range(20)))
     assert len([reason for reason in both if reason]) == 1  # the rest would hear the same reasons
     assert bench.claimed().enforced.used == 1
+
+
+async def test_stops_at_once_with_other_reasons_each_cost_a_hold_each() -> None:
+    bench = await Held().begin(budget="large")
+    numbers = itertools.count(1)
+
+    async def find_more() -> None:
+        bench.alice.unfinished[bench.session.id] = Work(uncommitted=next(numbers))
+
+    bench.alice.before_work = find_more
+    told = await asyncio.gather(*(bench.stop() for _ in range(20)))
+    assert len([reason for reason in told if reason]) == 5  # in a row
+    assert bench.claimed().enforced.used == bench.store.claims[bench.claim.id].enforced.used == 5
 
 
 # Who may
