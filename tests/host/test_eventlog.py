@@ -204,6 +204,42 @@ async def test_its_size_is_bounded_whatever_comes(tmp_path: Path) -> None:
         assert log.health == ""
 
 
+async def test_the_flood_of_one_user_washes_away_nothing_of_others(tmp_path: Path) -> None:
+    limit = 4 * 2**20
+    for daemon in range(2):  # the second counts what it finds
+        async with opened(tmp_path, EventsConfig(max_size=limit)) as log:
+            if daemon == 0:
+                for number in range(300):
+                    log.append(event(number, uid=1001))
+                    log.append(event(number, kind="mode", uid=-1))
+            for _ in range(20):
+                for number in range(500):
+                    log.append(Record(NOW, "registered", "a", 1000, "x" * 1000, {"number": number}))
+                await log.recent(1)
+                assert sum(status.st_size for status in files(tmp_path).values()) <= limit
+            kept = [len(await log.recent(1000, uid=uid)) for uid in (1001, -1)]
+            newest = [record.fields["number"] for _, record in await log.recent(500, uid=1000)]
+        assert kept == [300, 300]
+        assert newest == [*range(499, -1, -1)]
+
+
+async def test_many_small_events_and_few_large_ones_share_its_size(tmp_path: Path) -> None:
+    limit = 6 * 2**20
+    async with opened(tmp_path, EventsConfig(max_size=limit)) as log:
+        for number in range(25_000):
+            log.append(event(number, uid=1000))
+            if number % 1000 == 0:
+                await log.recent(1)
+        for _ in range(20):
+            for _ in range(200):
+                log.append(Record(NOW, "mode", uid=1001, text="x" * 4000))
+            await log.recent(1)
+            assert sum(status.st_size for status in files(tmp_path).values()) <= limit
+        small, large = [len(await log.recent(1000, uid=uid)) for uid in (1000, 1001)]
+    assert small == 1000  # of one answer
+    assert 4000 * large > limit // 4
+
+
 def files(directory: Path) -> dict[str, os.stat_result]:
     return {path.name: path.stat() for path in directory.glob("events.db*")}
 

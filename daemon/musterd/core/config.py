@@ -150,7 +150,7 @@ class ReaperConfig:
     grace: float = _option(30.0, span, "Between the two looks, and between announcement and end.")
     inhibit_delay_max: float = _option(5.0, span, "How long a delay inhibitor can hold an end up.")
     post_action_delay: float = _option(15.0, span, "Pause after each reap: averages of pressure lag behind.")
-    budget_per_hour: int = _option(6, count, "Reaps in one hour at the most.")
+    budget_per_hour: int = _option(6, count, "Reaps in one hour at the most, of all users together.")
     leftovers: str = _option(
         "report",
         one_of("report", "end"),

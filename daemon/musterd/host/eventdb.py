@@ -5,6 +5,7 @@ import os
 import secrets
 import sqlite3
 import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -25,10 +26,17 @@ SCHEMA = f"""
     COMMIT;
 """
 TRIM_ROWS = 500  # deleted in one transaction
+TRIM_ROUNDS = 64  # transactions of one trim at the most
+ROW_BYTES = 100  # of a row beside its texts: numbers, indexes, the table's own
 TRIM_PAGES = 1024  # given back to the file system in one go
 WAL_PAGES = 200  # pages of 4 KiB in the -wal file, before they are moved into the database
 WAL_SIZE = 2**20  # bytes that the -wal file keeps
 RESERVE = 2 * WAL_SIZE  # below the bound, for the -wal file and what comes before the next trim
+
+# Of a row; length() alone counts characters, and only up to a NUL.
+_BYTES = " + ".join(
+    [str(ROW_BYTES), *(f"length(CAST({name} AS BLOB))" for name in ("kind", "session", "text", "fields"))]
+)
 
 # What SQLite says of a file that is broken, no database, or one with another schema.
 _ODD = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR)
@@ -74,23 +82,57 @@ class EventDb:
         self._quarantine = quarantine
         self._db: sqlite3.Connection | None = None
         self._file: os.stat_result | None = None
+        self._shares: Counter[int] | None = None  # bytes of each user's rows; None: not counted yet
 
     def write(self, records: Sequence[Record]) -> None:
         insert = "INSERT INTO event (at, kind, session, uid, text, fields) VALUES (?, ?, ?, ?, ?, ?)"
+        rows = [_row(record) for record in records]
         with self._opened() as db, db:
-            db.executemany(insert, [_row(record) for record in records])
+            db.executemany(insert, rows)
+        if self._shares is not None:
+            for row in rows:
+                self._shares[row[3]] += ROW_BYTES + sum(
+                    len(value.encode()) for value in row if isinstance(value, str)
+                )
 
     def read(self, query: Query) -> list[tuple[int, Record]]:
         with self._opened() as db:
             return [(row[0], _record(*row[1:])) for row in db.execute(*query.sql())]
 
     def trim(self, oldest: int, max_size: int) -> None:
-        """Forget some rows that are before `oldest` (realtime µs) or too much: a bounded piece of work."""
+        """Forget some rows that are before `oldest` (realtime µs) or too much: a bounded piece of work.
+
+        What is too much goes from the user who has most, so that nobody's flood washes away what others did.
+        """
         with self._opened() as db:
-            _delete_oldest(db, before=oldest)
-            if _used(db) > max(max_size - RESERVE, WAL_SIZE):
-                _delete_oldest(db)
+            self._delete(
+                db, "at < ? AND number IN (SELECT number FROM event ORDER BY number LIMIT ?)", oldest
+            )
+            for _ in range(TRIM_ROUNDS):
+                if _used(db) <= max(max_size - RESERVE, WAL_SIZE):
+                    break
+                shares = self._counted(db)
+                of_most = "number IN (SELECT number FROM event WHERE uid = ? ORDER BY number LIMIT ?)"
+                if not self._delete(db, of_most, max(shares, key=shares.__getitem__, default=0)):
+                    break
             db.execute(f"PRAGMA incremental_vacuum({TRIM_PAGES})").fetchall()
+
+    def _delete(self, db: sqlite3.Connection, which: str, value: int) -> int:
+        with db:
+            delete = f"DELETE FROM event WHERE {which} RETURNING uid, {_BYTES}"  # noqa: S608  # our own text
+            gone = db.execute(delete, [value, TRIM_ROWS]).fetchall()
+        if self._shares is not None:
+            for uid, size in gone:
+                self._shares[uid] -= size
+            self._shares = +self._shares  # without those who have none left
+        return len(gone)
+
+    def _counted(self, db: sqlite3.Connection) -> Counter[int]:
+        if self._shares is None:
+            self._shares = Counter(
+                dict(db.execute(f"SELECT uid, sum({_BYTES}) FROM event GROUP BY uid"))  # noqa: S608  # as above
+            )
+        return self._shares
 
     def set_aside(self) -> str:
         """Move what is there to quarantine; returns the name it has there."""
@@ -102,6 +144,7 @@ class EventDb:
         return target
 
     def close(self) -> None:
+        self._shares = None
         if self._db:
             self._db.close()
             self._db = None
@@ -164,15 +207,6 @@ def _used(db: sqlite3.Connection) -> int:
         db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count", "page_size")
     )
     return int((pages - free) * size)
-
-
-def _delete_oldest(db: sqlite3.Connection, before: int | None = None) -> None:
-    oldest = "number IN (SELECT number FROM event ORDER BY number LIMIT ?)"
-    with db:
-        if before is None:
-            db.execute(f"DELETE FROM event WHERE {oldest}", [TRIM_ROWS])  # noqa: S608  # our own text
-        else:
-            db.execute(f"DELETE FROM event WHERE {oldest} AND at < ?", [TRIM_ROWS, before])  # noqa: S608
 
 
 def _row(record: Record) -> tuple[int, str, str, int, str, str]:
