@@ -17,15 +17,19 @@ import pytest
 from helpers.programs import Programs, until
 from helpers.scribe import Scene, scene, session_of
 from helpers.tmux import TmuxServer
+from musterd.agents.base import ProcessFacts
 from musterd.core.errors import NotResumable
 from musterd.core.session import Session
-from musterd.host.process import read_environ, read_facts
+from musterd.host.panes import Panes, Place
+from musterd.host.process import read_environ, read_facts, read_stat
 from musterd.host.table import Table
 from musterd.host.terminal import parse_terminal, tmux_terminal
 from musterd.host.tmux import escape
 from musterd.host.tty import foreground
+from musterd.host.workers import Workers
 from musterd.ports import Appeared, Gone, Leader
-from musterd.warden.prompt import is_empty_prompt
+from musterd.warden import prompt
+from musterd.warden.prompt import is_empty_prompt, waiting_shell
 from musterd.warden.revive import way_of_starting
 
 DASH = ("/bin/sh",)
@@ -209,16 +213,99 @@ async def test_a_shell_that_waits_for_the_order_to_resume_starts_it(
     """Who types `musterctl resume` into the pane has it in the way, until it leaves."""
     async with stage(tmp_path, server) as on:
         pane, session = await shell_session(on, *BASH)
-        order = tmp_path / "musterctl"
-        order.write_text("read line < fifo\n")
-        os.mkfifo(on.work / "fifo")
-        on.type_in(pane, f"cd {shlex.quote(str(on.work))}", "Enter", f"sh {order} resume k3v9qd", "Enter")
-        top = int(server.about(pane, "pane_pid"))
-        until(lambda: foreground(top) != top, "it has the terminal")
+        order_in(on, pane)
         resume = asyncio.ensure_future(on.here.warden.resume(session))
         (on.work / "fifo").write_text("go\n")
         await resume
         assert (await on.returned()).terminal == session.terminal
+
+
+class Watched(Panes):
+    """Counts how often somebody looked at a pane."""
+
+    looks = 0
+
+    async def place(self, pane: str) -> Place | None:
+        self.looks += 1
+        return await super().place(pane)
+
+
+async def looked(panes: Watched, times: int, waiting: "asyncio.Future[ProcessFacts | None]") -> None:
+    while panes.looks < times:
+        assert not waiting.done(), "it did not wait"
+        await asyncio.sleep(0.01)
+
+
+def order_in(on: Stage, pane: str) -> int:
+    """Its shell runs an order to resume, until something is written to `fifo`; that shell."""
+    order = on.work / "musterctl"
+    order.write_text("read line < fifo\n")
+    os.mkfifo(on.work / "fifo")
+    on.type_in(pane, f"cd {shlex.quote(str(on.work))}", "Enter", f"sh {order.name} resume k3v9qd", "Enter")
+    top = int(on.server.about(pane, "pane_pid"))
+    until(lambda: "resume" in front_of(top), "it has the terminal", 30)
+    return read_stat(foreground(top)).ppid
+
+
+def front_of(shell: int) -> tuple[str, ...]:
+    try:
+        return read_facts(foreground(shell)).argv
+    except ProcessLookupError:
+        return ()
+
+
+async def test_an_order_that_has_ended_is_not_in_front_for_good(
+    tmp_path: Path, server: TmuxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine it takes a while until its shell has the terminal back."""
+    monkeypatch.setattr(prompt, "PROMPT_WAIT", 60.0)
+    async with stage(tmp_path, server) as on:
+        pane = on.pane("sh", "-c", f"{shlex.join(BASH)}; :")  # tmux continues what it started itself
+        on.shown(pane, "here$")
+        shell = order_in(on, pane)
+        order = foreground(shell)
+        os.kill(shell, signal.SIGSTOP)
+        until(lambda: read_stat(shell).state == "T", "it is stopped", 30)
+        (on.work / "fifo").write_text("go\n")
+        until(lambda: read_stat(order).has_ended, "it is a zombie", 30)
+        panes = Watched(server.socket, os.getuid())
+        waiting = asyncio.ensure_future(waiting_shell(panes, pane, Workers()))
+        await looked(panes, 3, waiting)
+        os.kill(shell, signal.SIGCONT)
+        found = await waiting
+        assert found
+        assert found.pid == shell
+
+
+async def test_an_order_in_front_is_waited_for_longer(
+    tmp_path: Path, server: TmuxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leaves for sure."""
+    monkeypatch.setattr(prompt, "PROMPT_WAIT", 0.0)
+    monkeypatch.setattr(prompt, "ORDER_WAIT", 60.0)
+    async with stage(tmp_path, server) as on:
+        pane = on.pane(*BASH)
+        on.shown(pane, "here$")
+        shell = order_in(on, pane)
+        panes = Watched(server.socket, os.getuid())
+        waiting = asyncio.ensure_future(waiting_shell(panes, pane, Workers()))
+        await looked(panes, 3, waiting)
+        (on.work / "fifo").write_text("go\n")
+        found = await waiting
+        assert found
+        assert found.pid == shell
+
+
+async def test_a_program_in_front_is_not_waited_for(
+    tmp_path: Path, server: TmuxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prompt, "PROMPT_WAIT", 60.0)
+    async with stage(tmp_path, server) as on:
+        pane = on.pane("cat")
+        until(lambda: front_of(int(server.about(pane, "pane_pid"))) == ("cat",), "it runs", 30)
+        panes = Watched(server.socket, os.getuid())
+        assert await waiting_shell(panes, pane, Workers()) is None
+        assert panes.looks == 1
 
 
 LONG_BUS = "unix:path=/run/a/very/long/way/to/the/bus/of/somebody/who/likes/long/ways/bus_socket"

@@ -14,8 +14,9 @@ from musterd.host.process import read_facts
 from musterd.host.tty import foreground, is_line_edited
 from musterd.host.workers import Workers
 
-# Whoever resumed it may have typed that into the very pane: its shell has its prompt again in a moment.
-PROMPT_WAIT, PROMPT_PAUSE = 2.0, 0.05  # seconds
+# Whoever resumed it may have typed that into the very pane: its shell has its prompt again in a moment. An
+# order that is seen in front is sure to leave, however long a busy machine takes.
+PROMPT_WAIT, ORDER_WAIT, PROMPT_PAUSE = 2.0, 10.0, 0.05  # seconds
 
 _EDITING, _PLAIN = frozenset(("bash", "zsh", "fish")), frozenset(("dash", "ash", "busybox", "ksh", "mksh"))
 _PROMPT_ENDS = "$%#>❯➜»›λ"  # noqa: RUF001 - the characters that prompts end with
@@ -49,28 +50,29 @@ async def waiting_shell(
     is asked in a worker, and may read. OSError if something does not answer.
     """
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + PROMPT_WAIT
-    while place := await panes.place(pane):
+    began, patience = loop.time(), PROMPT_WAIT
+    while (place := await panes.place(pane)) and place.takes_keys and not place.is_dead:
         front = await workers.do(f"pane {pane}", partial(_look, place, typed))
-        if front is None or not place.takes_keys:
+        if front and _is_asking(front.program):
+            patience = ORDER_WAIT
+        elif front and not is_shell(front.program):
             return None
-        if not (is_shell(front.program) or _is_asking(front.program)):
-            return None
-        if is_shell(front.program) and await _is_at_prompt(panes, place, front):
+        elif front and await _is_at_prompt(panes, place, front):
             return front.program
-        if loop.time() > deadline:
+        if loop.time() - began > patience:
             return None
         await asyncio.sleep(PROMPT_PAUSE)
     return None
 
 
 def _look(place: Place, typed: Callable[[ProcessFacts], str]) -> _Front | None:
+    """None between two: what was in front has ended, and its shell has not taken the terminal back yet."""
     group = foreground(place.pid)
     try:
         program = read_facts(group) if group else None
     except ProcessLookupError:
         return None
-    if program is None:
+    if program is None or not program.argv:  # a zombie has none
         return None
     try:
         edits = is_line_edited(place.tty)
