@@ -6,6 +6,7 @@ import shlex
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -287,6 +288,41 @@ def marked(mark: str) -> list[str]:
             if mark.encode() in (entry / "environ").read_bytes():
                 found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
     return found
+
+
+# The first process of its own machine, as it were: it is given the guard of the hook that it kills.
+RECYCLE = """
+import os, subprocess, sys
+
+def children(pid):
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children") as file:
+            return file.read().split()
+    except FileNotFoundError:
+        return []
+
+hook = subprocess.Popen(sys.argv[1:], stdin=subprocess.PIPE)
+while not (guards := [pid for pid in children(hook.pid) if children(pid)]):
+    pass
+hook.kill()
+hook.wait()
+with open("/proc/sys/kernel/ns_last_pid", "w") as last:
+    last.write(str(hook.pid - 1))
+other = subprocess.Popen(["sh", "-c", "sleep 600 & echo; wait"], stdout=subprocess.PIPE)
+assert other.pid == hook.pid, (other.pid, hook.pid)
+other.stdout.readline()
+os.waitpid(int(guards[0]), 0)
+print(other.poll(), len(children(other.pid)))
+"""
+
+
+def test_a_hook_that_was_killed_takes_nobody_along_who_has_its_number(hook: Hook) -> None:
+    unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    done = subprocess.run(
+        [*unshare, sys.executable, "-c", RECYCLE, *hook.command("codex", "Stop")],
+        capture_output=True, env={**hook.environ, "MUSTERD_HOOK_TIMEOUT": "4"}, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.stdout, done.returncode) == (b"None 1\n", 0), done.stderr
 
 
 def test_the_common_path_starts_no_more_than_it_has_to(
