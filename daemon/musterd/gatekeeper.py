@@ -165,6 +165,8 @@ class Gatekeeper:
         stop = self._stop(asked)
         if allow := lets_go(stop):
             return allow
+        if stop.enforced:
+            self._manager.roll.asks(stop.session.id)
         work = await self._work(stop.session, asked.until)
         if not await self.is_here(asked.caller):
             return _allow("late", "its hook does not wait for the answer any more")

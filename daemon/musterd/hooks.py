@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from musterd.agents.base import Json
+from musterd.core import life
 from musterd.core.errors import InvalidArgs, NoSuchSession
 from musterd.core.event import EventKind
 from musterd.core.session import Agent, Session, Source
@@ -40,11 +41,14 @@ class Hooks:
         held = ""
         if spoken.kind is EventKind.STOP:
             hold = partial(adapter.block, event)
-            held = await self._gatekeeper.ask(caller, session.id, spoken, payload, hold, begun)
+            try:
+                held = await self._gatekeeper.ask(caller, session.id, spoken, payload, hold, begun)
+            finally:
+                self._roll.answered(session.id)
         else:
             self._gatekeeper.heard(session.id, spoken, payload)
         if held:
-            spoken = replace(spoken, kind=EventKind.WORK)  # it goes on
+            spoken = life.held(self._registry.get(session.id), spoken)
         elif spoken.kind is EventKind.STOP and adapter.stop_is_end:
             spoken = replace(spoken, kind=EventKind.SETTLED)  # it is allowed, and nothing else will say so
         await self._roll.hear(session.id, spoken, Source.HOOK)

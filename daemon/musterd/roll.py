@@ -24,6 +24,7 @@ class Roll:
         self._keeper = keeper
         self._inhibitors = inhibitors
         self._enrolling: set[SessionId] = set()  # nobody was told of them yet
+        self._asking: set[SessionId] = set()  # whether their turn may end
 
     # They come
 
@@ -91,8 +92,20 @@ class Roll:
         if before is None or not before.is_current:
             return
         after = self.completed(life.heard(before, event, source))
+        if session_id in self._asking:
+            after = life.going_on(after)
         self.change(before, after)
         await self._watch_anew(before, after)
+
+    def asks(self, session_id: SessionId) -> None:
+        """Its agent waits to hear whether its turn may end, and may have to go on: until then it is busy."""
+        self._asking.add(session_id)
+        if session := self.registry.find(session_id):
+            self.change(session, life.going_on(session))
+
+    def answered(self, session_id: SessionId) -> None:
+        """What it is now comes with the next that is heard of it."""
+        self._asking.discard(session_id)
 
     def completed(self, session: Session) -> Session:
         """With the resume recipe its adapter knows, unless the caller gave one."""

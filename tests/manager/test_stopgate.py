@@ -113,6 +113,68 @@ async def test_a_hold_leaves_it_busy_and_a_stop_settles_it_as_before(*, is_end: 
     assert bench.now().state is (State.IDLE if is_end else State.BUSY)  # the others settle by their records
 
 
+def states_told(bench: Held) -> list[str]:
+    return [record.text.partition(" (")[0] for record in bench.log.records if record.kind == "state"]
+
+
+async def test_an_end_that_is_no_proof_makes_nobody_idle_who_asks_whether_the_turn_may_end() -> None:
+    bench = await Held().begin()
+
+    async def end_meanwhile() -> None:
+        await bench.say("turn-end")
+        assert bench.now().state is State.BUSY
+
+    bench.alice.before_work = end_meanwhile
+    before = states_told(bench)
+    assert await bench.stop()
+    assert states_told(bench) == before
+
+
+async def test_who_ended_already_is_busy_while_it_is_asked_and_idle_again_only_if_it_is_let_go() -> None:
+    bench = await Held().begin()
+    seen: list[State] = []
+
+    async def look() -> None:
+        seen.append(bench.now().state)
+
+    bench.alice.before_work = look
+    await bench.say("turn-end")
+    assert bench.now().state is State.IDLE
+    assert await bench.stop()
+    assert (seen, bench.now().state) == ([State.BUSY], State.BUSY)
+    await bench.say("turn-end")
+    assert await bench.stop() == ""  # for the same reasons
+    assert (seen, bench.now().state) == ([State.BUSY, State.BUSY], State.IDLE)
+    await bench.say("turn-end")  # nobody asks any more
+    assert bench.now().state is State.IDLE
+
+
+async def test_an_interrupt_while_it_is_asked_is_believed() -> None:
+    bench = await Held().begin()
+
+    async def interrupt() -> None:
+        await bench.say("settled")
+        assert bench.now().state is State.IDLE
+
+    bench.alice.before_work = interrupt
+    await bench.stop()
+
+
+@pytest.mark.parametrize("mode", [GateMode.SHADOW, GateMode.OFF])
+async def test_who_cannot_be_held_is_idle_when_it_says_so(mode: GateMode) -> None:
+    bench = await Held().begin(mode)
+    seen: list[State] = []
+
+    async def look() -> None:
+        seen.append(bench.now().state)
+
+    bench.alice.before_work = look
+    await bench.say("turn-end")
+    assert await bench.stop() == ""
+    assert set(seen) <= {State.IDLE}
+    assert bench.now().state is State.IDLE
+
+
 async def test_a_hold_is_counted_on_disk_before_the_agent_is_told() -> None:
     bench = await Held().begin()
     assert await bench.stop_with(1)

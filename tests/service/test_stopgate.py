@@ -10,6 +10,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -24,7 +25,7 @@ from helpers.private_bus import PrivateBus
 from helpers.processes import sleepers
 from helpers.wait import until
 from musterd.bus.errors import BusError
-from musterd.bus.signals import Match
+from musterd.bus.signals import Match, Signal
 
 # A busy machine is no reason to let go in a test: its hooks wait longer.
 PATIENT = f'{ALONE}[stop-gate]\nhook-timeout = "60s"\ncheck-timeout = "30s"\n'
@@ -339,6 +340,52 @@ async def test_a_hook_that_has_given_up_costs_no_hold(patient: Daemon, tmp_path:
         newest = (await agent.history())[0]
         assert (newest["Kind"], newest["Rules"], rows[0][5]) == ("stop", "late", 0)
         assert "2 tests fail" in await agent.stop()  # told for the first time
+
+
+async def test_nobody_is_told_that_it_is_idle_while_it_asks_whether_its_turn_may_end(
+    patient: Daemon, tmp_path: Path
+) -> None:
+    """pi says that its turn has ended before it asks, and its word can be the later one to come."""
+    patient.config.write_text(f"{PATIENT}check-command = {json.dumps(['sh', '-c', SLOW])}\n")
+    await asyncio.to_thread(patient.restart)
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    def changed(signal: Signal) -> None:
+        interface, values, _ = signal.args
+        if interface == f"{NAME}.Session" and "State" in values:
+            told.put_nowait(values["State"].value)
+
+    async with client(patient.bus.address) as caller:
+        await caller.bus.subscribe(
+            Match(NAME, interface="org.freedesktop.DBus.Properties", member="PropertiesChanged"), changed
+        )
+        await enforce(caller)
+        spec = {"agent": "pi", "agent_session_id": THREAD, "cwd": str(tmp_path)}
+        agent = Agent(caller, await caller.register(os.getpid(), **spec))
+
+        async def say(event: str) -> bool:
+            payload = json.dumps(
+                {"session_id": THREAD, "time": time.time_ns() // 1_000_000, "is_idle": True}
+            )
+            block, _ = await caller.call("ReportEvent", "sss", "pi", event, payload, within=60)
+            return bool(block)
+
+        await say("agent_start")
+        assert await told.get() == "busy"
+        claim_id = await agent.claim(task="tidy up")
+        asking = asyncio.create_task(say("agent_before_settle"))
+        await until((tmp_path / "started").exists)
+        await say("agent_end")
+        assert patient.session(agent.id)["State"] == "busy"
+        (tmp_path / "go").touch()
+        assert await asking
+        assert patient.session(agent.id)["State"] == "busy"
+        await agent.update(claim_id, phase="done")
+        assert not await say("agent_before_settle")
+        await say("agent_settled")
+        while (state := await told.get()) != "idle":
+            assert state == "busy"
+    assert patient.session(agent.id)["State"] == "idle"
 
 
 async def test_a_thousand_stops_at_once_starve_nobody_and_cost_the_budget_once(

@@ -51,6 +51,20 @@ def heard(session: Session, event: AgentEvent, source: Source) -> Session:
     return session if state is session.state else replace(session, state=state, state_source=source)
 
 
+def going_on(session: Session) -> Session:
+    """Whoever asks whether its turn may end has not ended it: an end that is no proof does not count yet."""
+    if session.state is not State.IDLE or session.turn.is_settled:
+        return session
+    return replace(session, state=State.BUSY, state_source=Source.HOOK)
+
+
+def held(session: Session, stop: AgentEvent) -> AgentEvent:
+    """What a stop says that was not allowed: the turn goes on after all its ends that are no proof."""
+    turn = session.turn
+    at = stop.at if turn.settled >= stop.at else max(stop.at, turn.ended)
+    return replace(stop, kind=EventKind.WORK, at=at)
+
+
 def _is_of_another(session: Session, event: AgentEvent) -> bool:
     return bool(session.agent_session_id) and event.agent_session_id not in ("", session.agent_session_id)
 
