@@ -2,10 +2,15 @@
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
+from helpers.wait import until
+from musterd.host import workers
 from musterd.host.files import CHANGED, OPENED, Files
 from musterd.host.inotify import Inotify, Mask, Notice, parse_notices
 
@@ -110,6 +115,44 @@ async def test_a_directory_that_is_deleted_and_made_again_is_watched_again(tmp_p
         bell.rung.clear()
         (folder / "a").write_text("x")
         await bell.rings()
+
+
+async def test_a_directory_that_comes_back_and_does_not_answer_is_named_to_nobody_but_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs, released, threads, named = str(tmp_path / "far"), threading.Event(), list[str](), list[str]()
+    look, add = os.path.exists, Inotify.add
+
+    def exists(path: str) -> bool:
+        if path == hangs:
+            threads.append(threading.current_thread().name)
+            released.wait()
+        return look(path)
+
+    def watch(inotify: Inotify, directory: str, mask: int) -> int:
+        named.append(directory)
+        return add(inotify, directory, mask)
+
+    monkeypatch.setattr(workers, "PATIENCE", 0.05)
+    monkeypatch.setattr("musterd.host.files.AGAIN", 0.01)
+    (tmp_path / "far").mkdir()
+    (tmp_path / "near").mkdir()
+    async with watching(tmp_path / "far/a") as far, watching(tmp_path / "near/a") as near:
+        monkeypatch.setattr(os.path, "exists", exists)
+        monkeypatch.setattr(Inotify, "add", watch)
+        try:
+            (tmp_path / "far").rename(tmp_path / "away")
+            await until(lambda: threads)
+            (tmp_path / "far").mkdir()
+            (tmp_path / "near/a").touch()
+            await near.rings()
+            assert (named, far.count) == ([], 0)
+        finally:
+            released.set()
+        await far.rings()
+        (tmp_path / "far/a").touch()
+        await far.rings()
+    assert set(threads) == {"visit"}
 
 
 async def test_a_directory_that_moves_away_takes_its_watch_along_no_more(tmp_path: Path) -> None:

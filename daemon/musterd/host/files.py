@@ -1,19 +1,25 @@
 """What happens to files by their path: also those that do not exist yet, are replaced, or move away."""
 
+import asyncio
 import errno
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 
 from musterd.host.inotify import LOST, Inotify, Mask, Notice
+from musterd.host.workers import Workers
 
 logger = logging.getLogger(__name__)
 
 CHANGED = Mask.MODIFY | Mask.CLOSE_WRITE | Mask.CREATE | Mask.MOVED_TO | Mask.MOVED_FROM | Mask.DELETE
 APPEARED = Mask.CREATE | Mask.MOVED_TO
 OPENED = Mask.OPEN | APPEARED
+
+# Seconds until a directory that does not answer is looked at again.
+AGAIN = 10.0
 
 # No directory there (yet), or none for us: its parent tells when that changes.
 _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.ELOOP)
@@ -72,8 +78,8 @@ class _Missing:
 class Files:
     """Watches directories, not files: so a file may be created, rotated or replaced by rename.
 
-    In the loop, it names paths to inotify_add_watch(2) and to nothing else. Who subscribes has looked at the
-    directory a moment ago, in a thread that may hang, and found that its file system answers.
+    In the loop, it names paths to inotify_add_watch(2) and to nothing else. They were looked at just before,
+    in a thread that may hang, and their file system answered: who subscribes sees to that, and later we do.
     """
 
     def __init__(self) -> None:
@@ -81,6 +87,10 @@ class Files:
         self._directories: dict[str, _Directory] = {}
         self._paths: dict[int, set[str]] = {}  # several paths may lead to one directory: one watch
         self._missing: dict[str, _Missing] = {}
+        self._lost: list[Subscription] = []  # to be attached again, once their directories were looked at
+        self._restoring: asyncio.Task[None] | None = None
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._workers = Workers()
 
     def subscribe(
         self, path: str, notify: Callable[[], None], mask: int = CHANGED, *, is_pattern: bool = False
@@ -112,6 +122,11 @@ class Files:
                 self._drop(path)
 
     def close(self) -> None:
+        self._lost.clear()
+        if self._restoring:
+            self._restoring.cancel()
+        for timer in self._timers:
+            timer.cancel()
         self._inotify.close()
         self._directories.clear()
         self._missing.clear()
@@ -130,7 +145,7 @@ class Files:
             earlier = self._drop(path)
             known = self._directories[path] = _Directory(watch)
             self._paths.setdefault(watch, set()).add(path)
-            self._reattach(earlier)
+            self._lose(earlier)
         known.add(subscription)
 
     def _wait_for(self, path: str, subscription: Subscription) -> None:
@@ -154,17 +169,43 @@ class Files:
         missing = self._missing.pop(path, None)
         if missing:
             self.unsubscribe(missing.parent)
-            self._reattach(missing.waiting)
+            self._lose(missing.waiting)
 
-    def _reattach(self, subscriptions: Iterable[Subscription]) -> None:
-        for subscription in subscriptions:
-            if subscription.is_closed:
-                continue
-            try:
-                self._attach(subscription)
-            except OSError as exc:
-                logger.warning("Cannot watch '%s': %s, ignoring", subscription.directory, exc.strerror)
-                continue
+    def _lose(self, subscriptions: Iterable[Subscription]) -> None:
+        """They are attached again, in the background."""
+        self._lost += subscriptions
+        if self._lost and (self._restoring is None or self._restoring.done()):
+            self._restoring = asyncio.get_running_loop().create_task(self._restore())
+
+    async def _restore(self) -> None:
+        while self._lost:
+            lost, self._lost = self._lost, []
+            paths = dict.fromkeys(subscription.directory for subscription in lost)
+            looks = await self._workers.each((path, partial(os.path.exists, path)) for path in paths)
+            for subscription in lost:
+                if subscription.is_closed:
+                    continue
+                if isinstance(looks[subscription.directory], Exception):
+                    self._lose_later(subscription)
+                else:
+                    self._attach_again(subscription)
+
+    def _lose_later(self, subscription: Subscription) -> None:
+        loop = asyncio.get_running_loop()
+
+        def lose() -> None:
+            self._timers.discard(timer)
+            self._lose([subscription])
+
+        timer = loop.call_later(AGAIN, lose)
+        self._timers.add(timer)
+
+    def _attach_again(self, subscription: Subscription) -> None:
+        try:
+            self._attach(subscription)
+        except OSError as exc:
+            logger.warning("Cannot watch '%s': %s, ignoring", subscription.directory, exc.strerror)
+        else:
             subscription.notify()  # nobody knows what happened meanwhile
 
     def _drop(self, path: str) -> list[Subscription]:
@@ -194,4 +235,4 @@ class Files:
 
     def _renew(self, paths: list[str]) -> None:
         for path in paths:
-            self._reattach(self._drop(path))
+            self._lose(self._drop(path))
