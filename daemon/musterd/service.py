@@ -221,7 +221,8 @@ async def _build(
     )
     stack.push_async_callback(log.close)
     units = WardenUnits()
-    wardens = await stack.enter_async_context(_wardens(options, config, clock, units, tasks))
+    interval = config.discovery.interval if config.discovery.enabled else None
+    wardens = await stack.enter_async_context(_wardens(options, clock, interval, units, tasks))
     polkit = Polkit()
     authority = polkit if options.is_system else Operators(os.getuid())
     gauge = Gauge(config.pressure, clock)
@@ -250,6 +251,9 @@ async def _build(
     following = tasks.create_task(_follow(shutdowns, bus, options, tasks), name="shutdowns")
     stack.callback(following.cancel)
     await bus.claim(BUS_NAME)  # last: whoever calls now finds everything in place
+    if isinstance(wardens, RemoteWardens):  # which are started over the bus
+        census = tasks.create_task(Census(wardens, ADAPTERS.values(), interval).run(), name="census")
+        stack.callback(census.cancel)
     return service
 
 
@@ -268,17 +272,14 @@ async def _follow(
 
 @asynccontextmanager
 async def _wardens(
-    options: Options, config: Config, clock: Clock, units: WardenUnits, tasks: asyncio.TaskGroup
+    options: Options, clock: Clock, interval: float | None, units: WardenUnits, tasks: asyncio.TaskGroup
 ) -> AsyncIterator[Alone | RemoteWardens]:
     """In single-user mode the one warden is a plain object; the system daemon has none in process."""
-    interval = config.discovery.interval if config.discovery.enabled else None
     if options.is_system:
         remotes = RemoteWardens(units, tasks, clock, interval)
-        census = tasks.create_task(Census(remotes, ADAPTERS.values(), interval).run(), name="census")
         try:
             yield remotes
         finally:
-            census.cancel()
             await remotes.close()
         return
     home, adapters = str(Path.home()), list(ADAPTERS.values())
