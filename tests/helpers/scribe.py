@@ -3,8 +3,9 @@
 import json
 import os
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -61,6 +62,11 @@ class Scribe(Adapter):
                 raise RuntimeError("a bug in the adapter")
             events.append(AgentEvent(EventKind(record["kind"]), record.get("at", 0)))
         return Records(tuple(events), is_complete=lines[-1].endswith("}"))
+
+    def queue(self, session: Session, home: str, environ: Mapping[str, str]) -> Query | None:
+        return Query(
+            f"{home}/.scribe/queue", "SELECT id FROM queue WHERE session = :session", {"session": session.id}
+        )
 
     def open_session(self, paths: Sequence[str], locked: Sequence[str]) -> str:
         return next((os.path.basename(path)[:-5] for path in locked if path.endswith(".lock")), "")
@@ -119,6 +125,13 @@ class Scene:
             self.heard.append(event)
             if isinstance(event, kind):
                 return event
+
+    def queue(self, *sessions: str) -> None:
+        """One more input waits for each of these."""
+        (self.home / ".scribe").mkdir(exist_ok=True)
+        with closing(sqlite3.connect(self.home / ".scribe/queue")) as database, database:
+            database.execute("CREATE TABLE IF NOT EXISTS queue (id INTEGER PRIMARY KEY, session TEXT)")
+            database.executemany("INSERT INTO queue (session) VALUES (?)", [(name,) for name in sessions])
 
     def write(self, name: str, text: str) -> Path:
         path = self.home / ".scribe" / name

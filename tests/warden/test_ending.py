@@ -230,6 +230,7 @@ async def test_a_tmux_server_that_it_started_survives(tmp_path: Path) -> None:
 
 CHANGES = [
     ("transcript", "its transcript changed"),
+    ("queue", "its queue changed"),
     ("child", "its children changed"),
     ("status", "its own status changed"),
 ]
@@ -245,6 +246,8 @@ async def test_what_changed_at_the_last_moment_keeps_it(tmp_path: Path, what: st
         match what:
             case "transcript":
                 here.write("t.jsonl", line(EventKind.SETTLED, 2) * 2)
+            case "queue":
+                here.queue("s", "s")
             case "child":
                 here.programs.write_line(pid, "go")
                 here.programs.read_line(pid)

@@ -56,6 +56,18 @@ async def test_a_look_brings_what_was_written_until_then(tmp_path: Path) -> None
         assert look.transcript.size == path.stat().st_size
 
 
+async def test_what_waits_in_its_queue_is_counted(tmp_path: Path) -> None:
+    async with scene(tmp_path) as here:
+        session = await here.session(here.start())
+        assert (await here.look(session)).queued is None
+        here.queue("another")
+        assert (await here.look(session)).queued == 0
+        here.queue("s", "another", "s")
+        assert (await here.look(session)).queued == 2
+        here.write("queue", "no database at all")
+        assert isinstance((await here.look(session)).queued, Unknown)
+
+
 async def test_work_and_helpers_are_told_apart(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         script = "exec 3<&0; cat <&3 & echo $!; setsid sh -c 'echo $$; exec sleep 60' & wait"

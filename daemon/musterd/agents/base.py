@@ -164,6 +164,10 @@ class Adapter:
         """Parse whole lines (or rows). Lines it cannot read make it incomplete if they are the last."""
         return Records((), is_complete=False)
 
+    def queue(self, session: Session, home: str, environ: Mapping[str, str]) -> Query | None:
+        """Where the inputs are that it has not taken yet, one row each; None if it keeps none on disk."""
+        return None
+
     def open_session(self, paths: Sequence[str], locked: Sequence[str]) -> str:
         """The agent session id from files that the leader has open, or has locked; "" if untold."""
         return ""

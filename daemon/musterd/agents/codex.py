@@ -69,6 +69,7 @@ _COMPOSER = re.compile(r"^\u203a(.*(?:\n.*\S.*)*)$", re.MULTILINE)
 _PLACEHOLDERS = ("Ask Codex to do anything", "Ask a follow-up question")
 # What was sent while it worked stands above the composer until its turn has come; it is nowhere on disk.
 _QUEUE = re.compile(r"^• (?:Queued follow-up inputs|Messages to be submitted after .*)\n +↳ ", re.MULTILINE)
+_QUEUED = "SELECT json_object('id', id) FROM queued_items WHERE thread_id = :session LIMIT 100"
 _DIALOG = re.compile(
     r"^ *(?:Press enter to (?:confirm|continue)|Trust this folder\?|Hooks need review)", re.MULTILINE
 )
@@ -111,7 +112,7 @@ class Codex(Adapter):
     marks = ("CODEX_SESSION_ID", "CODEX_THREAD_ID")
     versions = ((0, 169), (0, 169))
     opens = (".codex/config.toml",)
-    environ = ("CODEX_HOME", "CODEX_MANAGED_PACKAGE_ROOT", "CODEX_MANAGED_BY_NPM")
+    environ = ("CODEX_HOME", "CODEX_SQLITE_HOME", "CODEX_MANAGED_PACKAGE_ROOT", "CODEX_MANAGED_BY_NPM")
 
     def role(self, process: ProcessFacts, parent: ProcessFacts | None) -> Role | None:
         """The native program; the node script that npm installs around it is its launcher."""
@@ -177,6 +178,13 @@ class Codex(Adapter):
     def records(self, lines: Sequence[str]) -> Records:
         records, is_complete = parse(lines)
         return Records(tuple(filter(None, map(_record, records))), is_complete)
+
+    def queue(self, session: Session, home: str, environ: Mapping[str, str]) -> Query | None:
+        """What `codex queue` left for it. A TUI takes it up within seconds, or when its turn is over."""
+        if not session.agent_session_id:
+            return None
+        base = environ.get("CODEX_SQLITE_HOME") or environ.get("CODEX_HOME") or f"{home}/.codex"
+        return Query(f"{base}/queue_1.sqlite", _QUEUED, {"session": session.agent_session_id})
 
     def open_session(self, paths: Sequence[str], locked: Sequence[str]) -> str:
         """The thread whose writer it is. More than one, and none of them stands for the process."""

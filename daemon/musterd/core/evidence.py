@@ -97,6 +97,7 @@ class Observation:
     presence: Presence | Unknown
     worktree: str | Unknown | None = None  # uncommitted work, in a few words; "" is clean, None not asked
     usage: Usage = Usage()
+    queued: int | Unknown | None = None  # inputs that it has not taken yet, on disk
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,11 @@ def pending(case: Case) -> Finding:
     screen = case.look.screen
     if screen and not isinstance(screen, Unknown) and screen.has_draft:
         return kept("text is typed but not sent", case.look.at)
+    queued = case.look.queued
+    if isinstance(queued, Unknown):
+        return unknown(queued.why, case.look.at)
+    if queued:
+        return kept(f"{queued} inputs wait in its queue", case.look.at)
     return passed("nothing queued, no claim, no draft", case.session.turn.heard)
 
 

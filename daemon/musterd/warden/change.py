@@ -13,6 +13,8 @@ def difference(then: Observation, now: Observation) -> str:
         return "its process is another one"
     if _file(now.transcript) != _file(then.transcript):
         return "its transcript changed"
+    if now.queued != then.queued:
+        return "its queue changed"
     if now.native != then.native:
         return "its own status changed"
     if isinstance(then.children, Unknown) or _pids(now) != _pids(then):

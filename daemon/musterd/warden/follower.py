@@ -20,6 +20,7 @@ from musterd.warden.visit import (
     Reader,
     Survey,
     Visit,
+    count_queued,
     open_reader,
     paths_of,
     read_from,
@@ -63,6 +64,7 @@ class Follower:
         self.launcher: PidRef | None = None
         self.transcript: Transcript | Unknown | None = None
         self.native: Native | Unknown | None = None
+        self.queued: int | Unknown | None = None
         self.held_session_id = ""  # by a file that it has open or locked
         self._home = home
         self._files = files
@@ -110,7 +112,8 @@ class Follower:
         found, uid = survey.found if survey else None, self.session.uid
         reader = copy(self._reader) if is_known else open_reader(found, uid)
         status = survey.status if survey else self._status_path()
-        return Visit(survey, reader, read_from(reader), read_status(status, uid))
+        queue = self.adapter.queue(self.session, self._home, self.facts.environ)
+        return Visit(survey, reader, read_from(reader), read_status(status, uid), count_queued(queue, uid))
 
     def _look_around(self) -> Survey:
         wish, place = self._wish, self.adapter.transcript(self.session, self._home, self.facts.environ)
@@ -127,14 +130,17 @@ class Follower:
     # In the loop
 
     def take(self, visit: Visit | Exception, now: int) -> list[Said]:
-        """What the session newly said, oldest first; `transcript` and `native` are as of the visit."""
+        """What the session newly said, oldest first; the rest of what it has is as of the visit."""
         if isinstance(visit, Exception):
             why = self._mistakes.why(self.adapter, visit)
-            self.transcript = self.native = Unknown(f"its files cannot be read: {why}")
+            self.transcript = self.native = self.queued = Unknown(f"its files cannot be read: {why}")
             return self._note(now)
         if visit.survey:
             self._settle(visit.survey)
         self._reader = visit.reader
+        self.queued = (
+            Unknown(f"its queue {visit.queued}") if isinstance(visit.queued, Unreadable) else visit.queued
+        )
         said = [self._say(event, Source.TRANSCRIPT) for event in self._take_transcript(visit)]
         if event := self._take_status(visit, now):
             said.append(self._say(event, Source.NATIVE))

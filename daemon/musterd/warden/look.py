@@ -98,6 +98,7 @@ def observation(
         children=children_of(follower, tree, recogniser),
         presence=presence,
         usage=tree.usage,
+        queued=follower.queued,
     )
 
 

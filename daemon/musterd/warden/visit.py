@@ -39,6 +39,7 @@ class Visit:
     reader: Reader | None  # behind what was read
     read: tuple[Lines | tuple[str, ...], Transcript] | Unreadable | None
     status: str | Unreadable | None
+    queued: int | Unreadable | None
 
 
 def open_reader(found: str | Query | None, uid: int) -> Reader | None:
@@ -57,6 +58,16 @@ def read_from(reader: Reader | None) -> tuple[Lines | tuple[str, ...], Transcrip
 def read_status(path: str, uid: int) -> str | Unreadable | None:
     try:
         return read_text(path, uid, STATUS_LIMIT) if path else None
+    except Unreadable as exc:
+        return exc
+
+
+def count_queued(queue: Query | None, uid: int) -> int | Unreadable | None:
+    """Inputs that wait; where there is no queue, nobody has ever left any."""
+    if queue is None or not os.path.lexists(queue.database):
+        return None
+    try:
+        return len(QueryReader(queue, uid).read()[0])
     except Unreadable as exc:
         return exc
 
