@@ -25,6 +25,7 @@ from .driver import CLAIM, TAKE_OVER, ask, claim, is_name_lost, tell
 from .errors import BusError, BusGone, CallTimedOut, NameTaken, StandardError
 from .front import Front
 from .link import Link, Reply
+from .received import Received
 from .signals import Listener, Match, Subscription
 
 logger = logging.getLogger(__name__)
@@ -203,7 +204,7 @@ class BusConnection:
             for rule in subscription.rules:
                 tell(self._link, "RemoveMatch", "s", rule)
 
-    def method_called(self, link: Link, message: Message) -> None:
+    def method_called(self, link: Link, message: Received) -> None:
         if self._front is None or self._is_closing:
             link.send(Message.new_error(message, StandardError.UNKNOWN_OBJECT, "Nothing is served here."))
         elif (answer := self._front.accept(link, message)) is not None:
@@ -211,7 +212,7 @@ class BusConnection:
             self._answers.add(task)
             task.add_done_callback(self._answers.discard)
 
-    def signal_received(self, link: Link, message: Message) -> None:
+    def signal_received(self, link: Link, message: Received) -> None:
         if is_name_lost(message, self._name) and link is self._link and not self._is_moving:
             # Another program took it, or a connection we gave up before the bus heard it: see which.
             link.drop()

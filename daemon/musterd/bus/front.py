@@ -29,6 +29,7 @@ from .errors import BusError, BusGone, StandardError, Unanswerable, describe
 from .fairness import Fairness
 from .limits import Limits
 from .link import Link
+from .received import Received
 from .standard import Standard, children_of
 from .writer import close_fds
 
@@ -70,12 +71,13 @@ class Front:
         """Calls of a connection, by its unique name, or of a user, by its uid."""
         return self._fairness.in_flight(who)
 
-    def accept(self, link: Link, message: Message) -> Coroutine[Any, Any, None] | None:
+    def accept(self, link: Link, message: Received) -> Coroutine[Any, Any, None] | None:
         """Take a call: the coroutine that will answer it, or None if it is refused at once."""
         sender = message.sender or ""
         try:
+            self.limits.check_size(message.interface or "", message.member or "", message.size)
             self._fairness.enter(sender)
-        except LimitReached as exc:
+        except (InvalidArgs, LimitReached) as exc:
             _refuse(link, message, exc)
             return None
         fds: list[int] = []
@@ -83,7 +85,7 @@ class Front:
             fds, message.unix_fds = message.unix_fds, []
         return self._serve(link, message, sender, fds)
 
-    async def _serve(self, link: Link, message: Message, sender: str, fds: list[int]) -> None:
+    async def _serve(self, link: Link, message: Received, sender: str, fds: list[int]) -> None:
         SENDER.set(sender)
         arrived = asyncio.get_running_loop().time()
         counted: list[str | int] = [sender]
@@ -114,13 +116,14 @@ class Front:
             return sender
 
     async def _answer(
-        self, link: Link, message: Message, fds: list[int], counted: list[str | int], arrived: float
+        self, link: Link, message: Received, fds: list[int], counted: list[str | int], arrived: float
     ) -> asyncio.Future[None] | None:
         try:
             await self._take_turn(message.sender or "", counted)
             call = _call(message, arrived)
             method = await self._find(call, message.signature)
-            self.limits.check(call.interface, call.member, message.body)
+            call = replace(call, args=tuple(message.body))  # not before: nobody needs to read a wrong one
+            self.limits.check(call.interface, call.member, call.args)
             result = await self._handlers[call.interface][call.member](_with_fds(call, method, fds))
         except asyncio.CancelledError:
             _refuse(link, message, Failed("musterd is stopping."))
@@ -173,7 +176,7 @@ def _call(message: Message, arrived: float) -> Call:
         path=message.path or "",
         interface=message.interface or "",  # optional in D-Bus; we have too many members to guess
         member=message.member or "",
-        args=tuple(message.body),
+        args=(),
         is_interactive=bool(message.flags & MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION),
         arrived=arrived,
     )

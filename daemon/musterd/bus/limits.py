@@ -1,6 +1,6 @@
 """How much one caller may ask of us in one message, and how much we say at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dbus_fast import Variant
@@ -35,11 +35,18 @@ class Limits:
     queue_full: int = 16 * 1024 * KIB  # more waiting than this: no signals, only short answers
     short_reply: int = 4 * KIB
 
-    def check(self, interface: str, member: str, body: list[object]) -> None:
+    def check_size(self, interface: str, member: str, size: int) -> None:
+        """Refuse arguments that are certainly too long, by their bytes in the message."""
+        if size > 2 * self.body + self.long_strings.get(
+            (interface, member), 0
+        ):  # with their lengths, padded
+            raise InvalidArgs(f"The arguments have {size} bytes in all, that is too much.")
+
+    def check(self, interface: str, member: str, args: Sequence[object]) -> None:
         """Refuse arguments that are too long, before anybody looks at what they say."""
         string = self.long_strings.get((interface, member), self.string)
         scale = Scale(string, self.body + (string if string > self.string else 0))
-        for value in body:
+        for value in args:
             scale.weigh(value)
 
     def reply_limit(self, queued_bytes: int) -> int:

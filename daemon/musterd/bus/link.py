@@ -16,9 +16,12 @@ from dbus_fast.errors import AuthError, InvalidAddressError
 
 from .errors import BusGone, CallTimedOut, RemoteError
 from .reader import install_reader
+from .received import Received, Unreadable
 from .writer import Writer, close_fds, install_writer
 
 logger = logging.getLogger(__name__)
+
+INCONSISTENT = "org.freedesktop.DBus.Error.InconsistentMessage"  # as libdbus says it
 
 FLUSH_TIMEOUT = 2.0  # seconds for the last answers to leave when we stop
 
@@ -34,9 +37,9 @@ class Reply:
 class Receiver(Protocol):
     """Who gets what a link receives. What is left in a message's `unix_fds` on return is closed."""
 
-    def method_called(self, link: "Link", message: Message) -> None: ...
+    def method_called(self, link: "Link", message: Received) -> None: ...
 
-    def signal_received(self, link: "Link", message: Message) -> None: ...
+    def signal_received(self, link: "Link", message: Received) -> None: ...
 
     def link_lost(self, link: "Link", reason: str) -> None: ...
 
@@ -57,8 +60,7 @@ class Link:
         self._receiver = receiver
         self._writer: Writer = install_writer(bus)
         self._waiting: dict[int, _Waiting] = {}  # by the serial of the call
-        bus.add_message_handler(self._receive)
-        self._read = install_reader(bus)
+        self._read = install_reader(bus, self._receive)
         bus._disconnect_future.add_done_callback(self._lost)
 
     @classmethod
@@ -121,7 +123,7 @@ class Link:
         """End the connection at once; the receiver hears of it in the next turn of the loop."""
         self._bus._finalize(None)  # disconnect() would wait for the reader
 
-    def _receive(self, message: Message) -> bool:
+    def _receive(self, message: Received) -> None:
         try:
             match message.message_type:
                 case MessageType.METHOD_CALL:
@@ -130,26 +132,32 @@ class Link:
                     self._receiver.signal_received(self, message)
                 case _:
                     self._settle(message)
+        except Unreadable as exc:  # anybody can send such a thing, as often as they like
+            logger.debug("A message from '%s' is not read: %s, ignoring", message.sender, exc)
         except Exception:
             logger.exception("Cannot take a message from '%s', ignoring", message.sender)
         finally:
             # Anybody may attach fds to anything; what nobody took is closed, or any user could exhaust ours.
             close_fds(message.unix_fds)
             message.unix_fds = []
-        return True  # the library must never answer in its own words
 
-    def _settle(self, message: Message) -> None:
+    def _settle(self, message: Received) -> None:
         waiting = self._waiting.pop(message.reply_serial, None)
         if waiting is None or waiting.reply.done():
             return
+        try:
+            body = tuple(message.body)
+        except Unreadable as exc:
+            _fail(waiting.reply, RemoteError(INCONSISTENT, str(exc)))
+            return
         if message.message_type is MessageType.ERROR:
-            text = message.body[0] if message.body and isinstance(message.body[0], str) else "no text"
+            text = body[0] if body and isinstance(body[0], str) else "no text"
             _fail(waiting.reply, RemoteError(message.error_name or "?", text))
             return
         fds: tuple[int, ...] = ()
         if waiting.takes_fds:
             fds, message.unix_fds = tuple(message.unix_fds), []
-        waiting.reply.set_result(Reply(tuple(message.body), fds))
+        waiting.reply.set_result(Reply(body, fds))
 
     def _lost(self, ended: asyncio.Future[None]) -> None:
         exc = None if ended.cancelled() else ended.exception()
