@@ -90,8 +90,7 @@ class Machine:
 
     def start(self) -> None:
         self._work.mkdir()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(str(self._notify))
+        self._listen()
         group = shlex.quote(str(hierarchies()[0] / self.group))
         script = PREPARE.format(work=shlex.quote(str(self._work)), group=group)
         # nspawn that is killed leaves its machine running: the end of a pid namespace ends it.
@@ -103,6 +102,17 @@ class Machine:
                 env={"PATH": os.environ["PATH"], "NOTIFY_SOCKET": str(self._notify)},
             )  # fmt: skip
         self._await_boot()
+
+    def _listen(self) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(str(self._notify))
+
+    def _hang_up(self) -> None:
+        """Nobody reads what it tells from then on: if there were a socket, it would wait for that."""
+        if self._socket:
+            self._socket.close()
+            self._socket = None
+            self._notify.unlink()
 
     def _await_boot(self) -> None:
         """Its systemd tells when it is up, nspawn passes that on."""
@@ -117,6 +127,7 @@ class Machine:
                     break
         finally:
             os.close(pidfd)
+            self._hang_up()
         self.run("systemctl", "is-system-running", "--wait", check=False)
 
     @property
@@ -139,6 +150,7 @@ class Machine:
         return self._log.read_text(errors="replace")
 
     def reboot(self) -> None:
+        self._listen()
         self.run("systemctl", "--no-block", "reboot")
         self._await_boot()
 
@@ -148,8 +160,7 @@ class Machine:
             if self._shell and self._shell.poll() is None:
                 self._power_off(self._shell)
         finally:
-            if self._socket:
-                self._socket.close()
+            self._hang_up()
             for hierarchy in hierarchies():
                 _remove_group(hierarchy / self.group)
         assert str(self._work) not in Path("/proc/self/mountinfo").read_text()
