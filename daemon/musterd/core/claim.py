@@ -8,6 +8,7 @@ from typing import NewType, TypeVar
 
 from musterd.core.errors import InvalidArgs
 from musterd.core.session import PidRef, Session, SessionId
+from musterd.core.spec import parsed
 
 ClaimId = NewType("ClaimId", str)
 T = TypeVar("T")
@@ -153,8 +154,7 @@ class Changes:
 
 
 def parse_claim_spec(values: Mapping[str, object], now: int) -> ClaimSpec:
-    parsed = _parsed(values, _SPEC_KEYS)
-    spec = ClaimSpec(**parsed)  # type: ignore[arg-type]  # each key's parser gives its field's type
+    spec = ClaimSpec(**parsed(values, _SPEC_KEYS))  # type: ignore[arg-type]  # as for parse_spec()
     if not spec.task:
         raise InvalidArgs("'task' is needed: say what is to be done")
     if 0 < spec.deadline <= now:
@@ -163,7 +163,7 @@ def parse_claim_spec(values: Mapping[str, object], now: int) -> ClaimSpec:
 
 
 def parse_changes(values: Mapping[str, object]) -> Changes:
-    return Changes(**_parsed(values, _CHANGE_KEYS))  # type: ignore[arg-type]  # as above
+    return Changes(**parsed(values, _CHANGE_KEYS))  # type: ignore[arg-type]  # as above
 
 
 def changed(claim: Claim, changes: Changes, now: int) -> Claim:
@@ -183,25 +183,6 @@ def changed(claim: Claim, changes: Changes, now: int) -> Claim:
         done=(*claim.done, *ticked)[-MAX_ITEMS:],
         finished_usec=claim.finished_usec or (0 if phase is Phase.ACTIVE else now),
     )
-
-
-def _parsed(
-    values: Mapping[str, object], parsers: Mapping[str, Callable[[object], object]]
-) -> dict[str, object]:
-    mistakes: list[str] = []
-    parsed: dict[str, object] = {}
-    for key, value in values.items():
-        parse = parsers.get(key)
-        if parse is None:
-            mistakes.append(f"unknown key '{key[:64]}'")
-            continue
-        try:
-            parsed[key] = parse(value)
-        except ValueError as exc:
-            mistakes.append(f"'{key}' {exc}")
-    if mistakes:
-        raise InvalidArgs.of(mistakes)
-    return parsed
 
 
 def _line(limit: int) -> Callable[[object], str]:

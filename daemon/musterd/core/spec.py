@@ -29,20 +29,27 @@ class Spec:
 
 
 def parse_spec(values: Mapping[str, object]) -> Spec:
+    return Spec(**parsed(values, _KEYS))  # type: ignore[arg-type]  # each key's parser gives its field's type
+
+
+def parsed(
+    values: Mapping[str, object], parsers: Mapping[str, Callable[[object], object]]
+) -> dict[str, object]:
+    """By field, what each key's parser makes of its value. InvalidArgs says all that is wrong."""
     mistakes: list[str] = []
-    parsed: dict[str, object] = {}
+    fields: dict[str, object] = {}
     for key, value in values.items():
-        parse = _KEYS.get(key)
+        parse = parsers.get(key)
         if parse is None:
             mistakes.append(f"unknown key '{key[:64]}'")
             continue
         try:
-            parsed[key.replace("-", "_")] = parse(value)
+            fields[key.replace("-", "_")] = parse(value)
         except ValueError as exc:
             mistakes.append(f"'{key}' {exc}")
     if mistakes:
         raise InvalidArgs.of(mistakes)
-    return Spec(**parsed)  # type: ignore[arg-type]  # each key's parser gives its field's type
+    return fields
 
 
 def text(value: object) -> str:

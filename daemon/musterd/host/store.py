@@ -69,45 +69,22 @@ class FileStore:
             raise self._failed("read the roll", exc) from exc
 
     async def create(self, session: Session) -> None:
-        name = _file_name(session.id)
-        try:
-            await self._run(self._sessions.create, name, format_session(session))
-        except FileExistsError:
-            raise AlreadyRegistered(f"The id '{session.id}' is taken.") from None
-        except OSError as exc:
-            raise self._failed(f"write session '{session.id}'", exc) from exc
+        await self._create(self._sessions, "session", session.id, format_session(session))
 
     async def save(self, session: Session) -> None:
-        try:
-            await self._run(self._sessions.replace, _file_name(session.id), format_session(session))
-        except OSError as exc:
-            raise self._failed(f"write session '{session.id}'", exc) from exc
+        await self._save(self._sessions, "session", session.id, format_session(session))
 
     async def remove(self, session_id: SessionId) -> None:
-        try:
-            await self._run(self._sessions.remove, _file_name(session_id))
-        except OSError as exc:
-            raise self._failed(f"remove session '{session_id}'", exc) from exc
+        await self._remove(self._sessions, "session", session_id)
 
     async def create_claim(self, claim: Claim) -> None:
-        try:
-            await self._run(self._claims.create, _file_name(claim.id), format_claim(claim))
-        except FileExistsError:
-            raise AlreadyRegistered(f"The id '{claim.id}' is taken.") from None
-        except OSError as exc:
-            raise self._failed(f"write claim '{claim.id}'", exc) from exc
+        await self._create(self._claims, "claim", claim.id, format_claim(claim))
 
     async def save_claim(self, claim: Claim) -> None:
-        try:
-            await self._run(self._claims.replace, _file_name(claim.id), format_claim(claim))
-        except OSError as exc:
-            raise self._failed(f"write claim '{claim.id}'", exc) from exc
+        await self._save(self._claims, "claim", claim.id, format_claim(claim))
 
     async def remove_claim(self, claim_id: ClaimId) -> None:
-        try:
-            await self._run(self._claims.remove, _file_name(claim_id))
-        except OSError as exc:
-            raise self._failed(f"remove claim '{claim_id}'", exc) from exc
+        await self._remove(self._claims, "claim", claim_id)
 
     async def save_modes(self, modes: Modes) -> None:
         try:
@@ -125,6 +102,26 @@ class FileStore:
         """What was asked before is written; then the directory is free for another process."""
         await self._run(self._close)
         self._thread.shutdown()
+
+    async def _create(self, directory: StateDir, what: str, name: str, content: str) -> None:
+        try:
+            await self._run(directory.create, _file_name(name), content)
+        except FileExistsError:
+            raise AlreadyRegistered(f"The id '{name}' is taken.") from None
+        except OSError as exc:
+            raise self._failed(f"write {what} '{name}'", exc) from exc
+
+    async def _save(self, directory: StateDir, what: str, name: str, content: str) -> None:
+        try:
+            await self._run(directory.replace, _file_name(name), content)
+        except OSError as exc:
+            raise self._failed(f"write {what} '{name}'", exc) from exc
+
+    async def _remove(self, directory: StateDir, what: str, name: str) -> None:
+        try:
+            await self._run(directory.remove, _file_name(name))
+        except OSError as exc:
+            raise self._failed(f"remove {what} '{name}'", exc) from exc
 
     async def _run(self, function: Callable[P, R], *args: P.args, **_: P.kwargs) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
