@@ -7,7 +7,6 @@ two phases with a grace between them, and ends nothing that changed.
 
 import asyncio
 import logging
-from collections.abc import Sequence
 from contextlib import suppress
 
 from musterd.core.case import Case, Explanation, Mode, Verdict, World
@@ -21,15 +20,13 @@ from musterd.core.units import USEC_PER_SEC
 from musterd.ender import Ender, Lease, receipt
 from musterd.judge import Judge
 from musterd.manager import Manager
-from musterd.ports import Action, Caller, Leftover, Record, Warden
+from musterd.ports import Action, Caller, Record
+from musterd.relief import Relief
 
 logger = logging.getLogger(__name__)
 
 # While pressure is up, no look follows another faster than that: looking costs memory bandwidth, too.
 SHORTEST_PAUSE = 1.0
-
-# Rounds that end with memory that one user's warden says came back without an end.
-RELIEFS_PER_HOUR = 20
 
 
 class Reaper:
@@ -38,10 +35,8 @@ class Reaper:
         self._judge = judge
         self._ender = ender
         self._ports = manager.ports
-        self._reclaimed: dict[SessionId, int] = {}  # last word of a session when its memory was taken back
+        self._relief = Relief(manager, judge, ender)
         self._would_have: dict[SessionId, int] = {}  # last word of a session when dry-run took it
-        self._relieved: dict[int, list[float]] = {}  # by user: when memory came back, by the loop
-        self._reported: dict[int, set[tuple[SessionId, int]]] = {}  # by user: leftovers that were told of
 
     @property
     def mode(self) -> Mode:
@@ -91,13 +86,13 @@ class Reaper:
 
     async def relieve(self) -> None:
         """One step of relief."""
-        if await self._clear_leftovers():
+        if await self._relief.clear_leftovers():
             return
         judged = await self._judge.evaluate(self._manager.registry.current())
         reapable = [case for case, explanation in judged if explanation.verdict is Verdict.REAP]
         # Whom it may not touch is pretended last: that must not keep it from where it may act.
         ranked = sorted(rank(reapable), key=lambda case: self._manager.modes.is_disarmed(case.session.uid))
-        if await self._reclaim(ranked):
+        if await self._relief.reclaim(ranked):
             return
         for case in ranked:
             if self._ender.is_leased(case.session.id):
@@ -109,88 +104,6 @@ class Reaper:
                 continue  # dry-run took it before; in earnest it would be gone
             await self._pretend(case)
             return
-
-    # Leftovers of dead sessions: the safest memory there is
-
-    async def _clear_leftovers(self) -> bool:
-        """Whether something was ended."""
-        past: dict[int, list[Session]] = {}
-        for session in self._manager.registry.past():
-            past.setdefault(session.uid, []).append(session)
-        there = [(self._ports.wardens.find(uid), sessions) for uid, sessions in past.items()]
-        clearing = [self._clear_leftovers_of(warden, sessions) for warden, sessions in there if warden]
-        return any(await asyncio.gather(*clearing))
-
-    def _may_relieve(self, uid: int) -> bool:
-        """Whether this user's warden is believed once more that memory came back.
-
-        The round ends with that, so that it would be a way to keep the reaper from everybody's sessions.
-        """
-        hour_ago = asyncio.get_running_loop().time() - 3600
-        self._relieved[uid] = [at for at in self._relieved.get(uid, []) if at > hour_ago]
-        return len(self._relieved[uid]) < RELIEFS_PER_HOUR
-
-    def _has_relieved(self, uid: int) -> None:
-        self._relieved.setdefault(uid, []).append(asyncio.get_running_loop().time())
-
-    async def _clear_leftovers_of(self, warden: Warden, sessions: Sequence[Session]) -> bool:
-        try:
-            left = await warden.leftovers(sessions)
-            self._report(left, warden.uid)
-            if (
-                not left
-                or self._manager.config.reaper.leftovers != "end"
-                or self._judge.acting_mode(warden.uid) is not Mode.ON
-                or not self._may_relieve(warden.uid)
-            ):
-                return False
-            ending = await warden.end_leftovers(left)
-        except Failed as exc:
-            logger.warning("Cannot look for leftovers of user %d: %s, ignoring", warden.uid, exc)
-            return False
-        text = f"{len(left)} leftovers of dead sessions were ended, {ending.freed} bytes came back"
-        self._log("leftovers-ended", text, uid=warden.uid)
-        self._has_relieved(warden.uid)
-        return True
-
-    def _report(self, left: Sequence[Leftover], uid: int) -> None:
-        """Each of them once."""
-        for leftover in left:
-            key = (leftover.session, leftover.process.pid)
-            if key not in self._reported.get(uid, ()):
-                text = f"{leftover.name} ({leftover.process.pid}) is left of it, {leftover.memory} bytes"
-                now = self._ports.clock.now()
-                self._ports.log.append(Record(now, "leftover", leftover.session, uid, text))
-        self._reported[uid] = {(leftover.session, leftover.process.pid) for leftover in left}
-
-    # Memory without an end
-
-    async def _reclaim(self, ranked: Sequence[Case]) -> bool:
-        """Whether memory came back from the first that still has some to give; once in each idle time."""
-        for session in (case.session for case in ranked if case.session.scope):
-            if self._judge.acting_mode(session.uid) is not Mode.ON or not self._may_relieve(session.uid):
-                continue
-            was_taken = self._reclaimed.get(session.id) == session.turn.last_word
-            if was_taken or self._ender.is_leased(session.id):
-                continue
-            self._reclaimed = {i: at for i, at in self._reclaimed.items() if i in self._manager.registry}
-            self._reclaimed[session.id] = session.turn.last_word
-            if freed := await self._reclaim_from(session):
-                self._has_relieved(session.uid)
-                text = f"{freed} bytes came back from session '{session.id}', which goes on"
-                now = self._ports.clock.now()
-                fields = {"freed": freed}
-                self._ports.log.append(Record(now, "reclaimed", session.id, session.uid, text, fields))
-                return True
-        return False
-
-    async def _reclaim_from(self, session: Session) -> int:
-        warden = self._ports.wardens.find(session.uid)
-        try:
-            return await warden.reclaim(session) if warden else 0
-        except MusterError as exc:
-            logger.warning("Cannot take memory back from session '%s': %s, ignoring", session.id, exc)
-            return 0
 
     # A reap in earnest
 
@@ -288,8 +201,8 @@ class Reaper:
             self._manager.set_trouble("store", str(exc))
         self._ports.announcer.manager_changed("AutoDisabled", "AutoDisabledReason")
 
-    def _log(self, kind: str, text: str, session: Session | None = None, uid: int = -1) -> None:
-        owner = (session.id, session.uid) if session else ("", uid)
+    def _log(self, kind: str, text: str, session: Session | None = None) -> None:
+        owner = (session.id, session.uid) if session else ("", -1)
         self._ports.log.append(Record(self._ports.clock.now(), kind, *owner, text))
 
     # Without doing it

@@ -16,7 +16,7 @@ from musterd.core.session import Agent, Session
 from musterd.core.spec import Spec
 from musterd.core.state import Modes
 from musterd.ports import Appeared, Ending, Leftover
-from musterd.reaping import RELIEFS_PER_HOUR
+from musterd.relief import RELIEFS_PER_HOUR
 
 SECRET = "make-the-secret-thing"
 
