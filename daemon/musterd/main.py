@@ -30,7 +30,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1 if mistakes else 0
     setup_logging(options.log_level)
     _raise_fd_limit()
-    from musterd.service import serve  # after the cheap ways out: it imports the D-Bus library
+    from musterd.compose import serve  # after the cheap ways out: it imports the D-Bus library
 
     return asyncio.run(serve(options, load_config(options.config_file)))
 

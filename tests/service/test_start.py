@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from musterd import service
+from musterd import compose, system
 from musterd.core.config import Config
 from musterd.options import Options
 from musterd.warden.census import Census
@@ -19,7 +19,7 @@ async def test_nobody_is_looked_for_before_there_is_a_bus_to_start_wardens_over(
         async def run(self) -> None:
             taken.append(self)
 
-    monkeypatch.setattr(service, "Census", Noted)
+    monkeypatch.setattr(system, "Census", Noted)
     options = Options(True, "unix:path=/nonexistent", "", str(tmp_path), "info", False)
-    assert await service.serve(options, Config()) == 1
+    assert await compose.serve(options, Config()) == 1
     assert taken == []

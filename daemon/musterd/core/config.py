@@ -184,6 +184,11 @@ class DiscoveryConfig:
     enabled: bool = _option(True, flag, "Find agents that nobody registered.")
     interval: float = _option(30.0, span, "Between two sweeps where no event tells of a new agent.")
 
+    @property
+    def period(self) -> float | None:
+        """Seconds between two sweeps; None where there are none."""
+        return self.interval if self.enabled else None
+
 
 @dataclass(frozen=True, slots=True)
 class EventsConfig:
