@@ -1,5 +1,8 @@
 """musterd, the program: arguments, logging, configuration, then `service`."""
 
+import musterd.lean  # noqa: F401 - before all others: it keeps the program small
+
+# isort: split
 import asyncio
 import logging
 import resource

@@ -1,5 +1,8 @@
 """musterd-notify, the program: arguments, both buses, and the end."""
 
+import musterd.lean  # noqa: F401 - before all others: it keeps the program small
+
+# isort: split
 import argparse
 import asyncio
 import logging

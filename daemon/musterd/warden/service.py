@@ -4,6 +4,9 @@ It calls, gets a line, and answers on it for as long as its user has sessions. N
 it do more than its user could; nothing that it says is believed about another user.
 """
 
+import musterd.lean  # noqa: F401 - before all others: it keeps the program small
+
+# isort: split
 import argparse
 import asyncio
 import logging
