@@ -106,3 +106,68 @@ async def test_without_a_thread_there_is_an_error_for_each(monkeypatch: pytest.M
     monkeypatch.setattr(threading.Thread, "start", refused)
     found = await Workers().each([("a", lambda: True), ("b", lambda: True)])
     assert all(isinstance(outcome, OSError) for outcome in found.values())
+
+
+# Kept threads
+
+
+async def ident(some: Workers) -> int:
+    return await some.do("a", threading.get_ident)
+
+
+async def test_a_thread_that_is_kept_takes_the_next_turn() -> None:
+    some = Workers()
+    with some.kept():
+        first = await ident(some)
+        with some.kept():
+            assert await ident(some) == first
+        assert await ident(some) == first
+
+
+async def test_a_thread_ends_with_what_it_is_kept_for() -> None:
+    some, threads = Workers(), list[threading.Thread]()
+    with some.kept():
+        threads.append(await some.do("a", threading.current_thread))
+        assert threads[0].is_alive()
+    threads.append(await some.do("a", threading.current_thread))
+    for thread in threads:
+        await asyncio.to_thread(thread.join)
+
+
+async def test_a_kept_thread_that_hangs_is_given_up_for_another(hang: threading.Event) -> None:
+    some, threads = Workers(), list[threading.Thread]()
+
+    def wait() -> None:
+        threads.append(threading.current_thread())
+        hang.wait()
+
+    with some.kept():
+        with pytest.raises(Hung):
+            await some.do("hung", wait)
+        assert await ident(some) != threads[0].ident
+        assert threads[0].is_alive()
+        hang.set()
+        await asyncio.to_thread(threads[0].join)
+
+
+async def test_a_kept_thread_serves_whoever_comes_after_one_that_was_cancelled(
+    hang: threading.Event,
+) -> None:
+    some, begun = Workers(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        hang.wait()
+
+    with some.kept():
+        asked = asyncio.ensure_future(some.do("hung", wait))
+        await asyncio.to_thread(begun.wait)
+        asked.cancel()
+        await asyncio.wait([asked])
+        assert await some.do("good", lambda: 7) == 7
+
+
+async def test_two_at_a_time_have_a_thread_each() -> None:
+    some, both = Workers(), threading.Barrier(2)
+    with some.kept():
+        await asyncio.gather(some.do("a", both.wait), some.do("b", both.wait))

@@ -5,8 +5,9 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from typing import Generic, TypeVar
 
 PATIENCE = 2.0  # seconds for one job
@@ -32,6 +33,19 @@ class Workers:
     def __init__(self, threads: int = THREADS) -> None:
         self._threads = threads
         self._hanging: set[str] = set()
+        self._keepers = 0
+        self._waiting: list[_Thread] = []
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within it, a thread that is done waits for more to do."""
+        self._keepers += 1
+        try:
+            yield
+        finally:
+            self._keepers -= 1
+            while self._waiting and not self._keepers:
+                self._waiting.pop().end()
 
     async def do(self, key: str, work: Callable[[], Result]) -> Result:
         """One job; raises what it raises, or Hung."""
@@ -51,15 +65,52 @@ class Workers:
             if not jobs:
                 return results
             turn = _Turn(jobs, self._hanging)
-            await turn.run()
+            await self._take(turn)
             results |= turn.results
+
+    async def _take(self, turn: "_Turn[Result]") -> None:
+        try:
+            thread = self._waiting.pop() if self._waiting else _Thread()
+        except RuntimeError:  # the system has no more of them
+            turn.fail(OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)))
+            return
+        thread.do(turn.work)
+        is_kept = self._keepers > 0
+        if not is_kept:
+            thread.end()
+        try:
+            await turn.wait()
+        finally:
+            if is_kept and turn.is_done and self._keepers:
+                self._waiting.append(thread)
+            elif is_kept:
+                thread.end()
 
     def _is_hopeless(self, key: str) -> bool:
         return key in self._hanging or len(self._hanging) >= self._threads
 
 
+class _Thread:
+    """Does what it is told, one after the other, until its end is ordered, too."""
+
+    def __init__(self) -> None:
+        self._orders: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        threading.Thread(target=self._run, name="visit", daemon=True).start()
+
+    def do(self, work: Callable[[], None]) -> None:
+        self._orders.put(work)
+
+    def end(self) -> None:
+        self._orders.put(None)
+
+    def _run(self) -> None:
+        while work := self._orders.get():
+            work()
+            del work  # and what came of it, while there is nothing to do
+
+
 class _Turn(Generic[Result]):
-    """One thread, and how far it has come. It ends with the last job, or the first that hangs."""
+    """Jobs for one thread, and how far it has come. It ends with the last job, or the first that hangs."""
 
     def __init__(self, jobs: Sequence[tuple[str, Callable[[], Result]]], hanging: set[str]) -> None:
         self.results: dict[str, Result | Exception] = {}
@@ -72,12 +123,14 @@ class _Turn(Generic[Result]):
         self._loop = asyncio.get_running_loop()
         self._done = asyncio.Event()
 
-    async def run(self) -> None:
-        try:
-            threading.Thread(target=self._work, name="visit", daemon=True).start()
-        except RuntimeError:  # the system has no more of them
-            self.results = {key: OSError(errno.EAGAIN, os.strerror(errno.EAGAIN)) for key, _ in self._jobs}
-            return
+    @property
+    def is_done(self) -> bool:
+        return self._done.is_set()
+
+    def fail(self, exc: OSError) -> None:
+        self.results = {key: exc for key, _ in self._jobs}
+
+    async def wait(self) -> None:
         try:
             while not self._done.is_set() and (left := self._began + PATIENCE - time.monotonic()) > 0:
                 with suppress(TimeoutError):  # wait_for() of Python 3.11 may lose a cancellation
@@ -93,7 +146,8 @@ class _Turn(Generic[Result]):
                 self._hanging.add(self._current)
                 self.results[self._current] = Hung()
 
-    def _work(self) -> None:
+    def work(self) -> None:
+        """In the thread."""
         for key, work in self._jobs:
             with self._lock:
                 if self._is_given_up:
