@@ -77,7 +77,7 @@ async def test_many_writes_in_a_row_are_one_look(tmp_path: Path, monkeypatch: py
         path = here.write("t.jsonl", "")
         session = await here.session(here.start(), transcript=path)
         looks: list[Visit] = []
-        follower = here.warden._followers[session.id]
+        follower = here.warden._watch.followers[session.id]
         visit = follower.visit
 
         def counted() -> Visit:

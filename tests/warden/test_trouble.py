@@ -25,7 +25,7 @@ from musterd.host import workers
 from musterd.host.process import read_stat
 from musterd.host.transcript import Lines, Tail
 from musterd.ports import Appeared, Said
-from musterd.warden import local
+from musterd.warden import looks, watch
 
 
 def stumble(*_: object) -> object:
@@ -75,7 +75,7 @@ async def test_without_an_fd_left_everything_is_refused_and_nothing_wrong_is_rem
 async def test_a_kernel_that_does_not_tell_of_locks_has_its_holders_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "lock_holders", missing)
+    monkeypatch.setattr(looks, "lock_holders", missing)
     async with scene(tmp_path) as here:
         here.write("settings", "")
         script = "read line; exec 9>$HOME/.scribe/agent-7.lock; flock 9; echo locked; read line"
@@ -114,7 +114,7 @@ async def test_a_session_that_cannot_be_looked_at_costs_no_other_its_look(
         pid = here.start("sh -c 'echo $$; read line'; :")
         here.programs.adopt(int(here.programs.read_line(pid)))
         bad, good = await here.session(pid, "bad"), await here.session(here.start(), "good")
-        here.warden._followers[bad.id].held_session_id = "x"
+        here.warden._watch.followers[bad.id].held_session_id = "x"
         monkeypatch.setattr(Scribe, what, stumble)
         looks = await here.warden.observe([bad, good], screens=False)
         assert looks[bad.id].identity == Unknown("it cannot be looked at: RuntimeError")
@@ -213,22 +213,26 @@ async def test_a_package_that_hangs_tells_no_version(
         assert (leader.version, leader.agent) == ("", Scribe.agent)
 
 
-async def test_a_look_takes_one_turn_of_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_look_takes_one_thread_whatever_there_is_to_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with scene(tmp_path) as here:
         sessions = [await here.session(here.start("sleep 60"), f"s{n}") for n in range(20)]
-        threads: list[int] = []
+        threads: list[threading.Thread] = []
         read = Tail.read
 
-        def counted(tail: Tail) -> tuple[Lines, Transcript]:
-            threads.append(threading.get_ident())
+        def noted(tail: Tail) -> tuple[Lines, Transcript]:
+            threads.append(threading.current_thread())
             return read(tail)
 
-        monkeypatch.setattr(Tail, "read", counted)
+        monkeypatch.setattr(watch, "VISITS", 3)
+        monkeypatch.setattr(Tail, "read", noted)
         for session in sessions:
-            here.warden._followers[session.id]._reader = Tail("/nonexistent", os.getuid())
+            here.warden._watch.followers[session.id]._reader = Tail("/nonexistent", os.getuid())
         await here.warden.observe(sessions, screens=False)
         assert max(Counter(threads).values()) >= 20  # a file that changed may be visited besides
-        assert threading.get_ident() not in threads
+        assert threading.current_thread() not in threads
+        until(lambda: not any(thread.is_alive() for thread in threads), "it has ended")
 
 
 # What lies ahead
@@ -257,6 +261,6 @@ async def test_who_ended_is_not_remembered(tmp_path: Path) -> None:
         here.programs.end(pid)
         await here.warden.observe([], screens=False)
         warden = here.warden
-        assert warden._announced == set()
+        assert warden._sweeps._announced == set()
         assert warden._leaders._described == {}
-        assert SessionId("s") not in warden._followers
+        assert SessionId("s") not in warden._watch.followers
