@@ -14,13 +14,12 @@ from typing import Any
 
 from musterd.attendance import Attendance
 from musterd.claims import Claims
-from musterd.core import life
 from musterd.core.config import Config
 from musterd.core.errors import AccessDenied, MusterError, NoSuchSession
 from musterd.core.inhibitor import Inhibitor, What, parse_mode, parse_what
 from musterd.core.pressure import Pressure, Reading, Tier
 from musterd.core.registry import Registry
-from musterd.core.session import Agent, PidRef, Session, SessionId, State
+from musterd.core.session import Agent, Session, SessionId, State
 from musterd.core.spec import Spec, text
 from musterd.core.state import Modes
 from musterd.core.stopgate import GateMode
@@ -41,6 +40,7 @@ from musterd.ports import (
     WardenEvent,
 )
 from musterd.roll import Roll
+from musterd.takingup import TakingUp
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,6 @@ class Manager:
         self.pressure = Pressure()
         self.inhibitors = Inhibitors(partial(ports.announcer.manager_changed, "NInhibitors"))
         self.claims = Claims(self.registry, ports.store, self._claims_changed)
-        self._interrupted: dict[SessionId, Session] = {}  # as loaded
         self._goes_down = False  # the machine, in an orderly way
         self._troubles: dict[str, str] = {}
         self._keeper = Keeper(
@@ -67,8 +66,9 @@ class Manager:
         )
         self.roll = Roll(self.registry, ports, self._keeper, self.inhibitors)
         self.enrolment = Enrolment(self.roll, ports, lambda: self.config.limits)
+        self._taking_up = TakingUp(self.roll, ports, self._keeper)
         self._attendance = Attendance(
-            self.registry, ports.wardens, self._take_up, self._warden_event, self.set_trouble
+            self.registry, ports.wardens, self._taking_up.take_up, self._warden_event, self.set_trouble
         )
         self._discovered = Discovered(ports.wardens, self._enrol_discovered, self.set_trouble)
         self._keeping = asyncio.Lock()
@@ -87,58 +87,10 @@ class Manager:
             self.set_trouble(
                 f"quarantine:{file}", f"state file {file} was unreadable and moved to quarantine"
             )
-        for session in loaded.sessions:
-            if session.leader and session.is_current and self.registry.by_leader(session.leader):
-                session = session.ended("double", self.ports.clock.now())
-            self.registry.put(session)
-            if session.ending and session.is_current:
-                self._interrupted[session.id] = session
+        self._taking_up.enter(loaded.sessions)
         await self._attendance.begin()
         await self._mark_clock()
         self.take_reading(self.ports.gauge.read())
-
-    async def _take_up(self, session: Session) -> None:
-        try:
-            if session.leader is not None:
-                await self.roll.watch(session)
-            if self._was_interrupted(session):  # and it lives: it is judged anew
-                alive = replace(session, ending="", state=life.said_state(session))
-                self.roll.change(session, alive)
-            if session.leader is not None and not session.environ:
-                await self._learn_environ(session, session.leader)
-        except NoSuchSession:
-            if session.state is State.STOPPING and not self._was_interrupted(session):
-                self.roll.gone.add(session.id)  # whoever ends it looks at the rest of its tree first
-                return
-            told = await self.ports.log.recent(1, session=session.id, kinds=("ended",))
-            if told and told[0][1].at >= session.created_usec:
-                # The history was quicker than the state file when we were killed: it is told once.
-                self.registry.put(session.ended(session.ending or "exited", told[0][1].at))
-                self._keeper.want(session.id)
-            else:
-                self.roll.end(session, session.ending or self._why_gone(session))
-        except MusterError as exc:
-            # Unknown is not dead: it stays on the roll, and no gate can pass without a look at it.
-            logger.warning("Session '%s' cannot be watched: %s, ignoring", session.id, exc)
-        except Exception:
-            logger.exception("Session '%s' cannot be taken up", session.id)
-
-    def _was_interrupted(self, session: Session) -> bool:
-        """We went away in the middle of its end, and nothing has happened to it since."""
-        return self._interrupted.get(session.id) is session is self.registry.find(session.id)
-
-    async def _learn_environ(self, session: Session, leader: PidRef) -> None:
-        """Of one that lives; a file of an older version says nothing of it."""
-        with suppress(MusterError):
-            found = await (await self.warden_of(session.uid)).leader(leader.pid, session.agent)
-            if found.process.is_same(leader):
-                now = self.registry.get(session.id)
-                self.roll.change(now, replace(now, environ=found.environ))
-
-    def _why_gone(self, session: Session) -> str:
-        """Of one that ended while nobody looked, and not by order."""
-        is_of_this_boot = session.leader is None or session.leader.boot_id == self.ports.boot_id
-        return "gone-while-away" if is_of_this_boot else "reboot"
 
     async def run(self) -> None:
         """Serve until cancelled; then write what is not written yet."""
