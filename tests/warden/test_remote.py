@@ -23,7 +23,7 @@ from musterd.core.evidence import Observation, Unknown, Usage
 from musterd.core.session import Agent, Session, SessionId, Source
 from musterd.host.process import HeldProcess, read_facts
 from musterd.ports import Appeared, Ending, Gone, Leader, Leftover, Said, Warden, WardenEvent
-from musterd.warden import remote as module
+from musterd.warden import exchange as module
 from musterd.warden.answers import Answers
 from musterd.warden.line import FRAME, MEMBERS, ORDER, WINDOW, Line, LineEnded, Member
 from musterd.warden.remote import RemoteWarden
