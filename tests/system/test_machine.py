@@ -30,6 +30,14 @@ def test_another_one_beside_it_is_none_of_its_business(machine: Machine, tmp_pat
     assert [group for at in hierarchies() if (group := at / other.group).exists()] == []
 
 
+def test_it_does_not_stand_still_however_often_it_is_reloaded(tmp_path: Path) -> None:
+    with Machine(tmp_path) as machine:
+        for _ in range(30):  # three times what the kernel keeps for who does not read
+            machine.run("systemctl", "daemon-reload")
+        machine.reboot()
+        assert machine.run("systemctl", "is-system-running").stdout == "running\n"
+
+
 def test_it_ends_with_who_started_it(machine: Machine, tmp_path: Path) -> None:
     command = [sys.executable, "-c", BOOTED, str(tmp_path)]
     pipe, environ = subprocess.PIPE, {**os.environ, "PYTHONPATH": str(TESTS)}
