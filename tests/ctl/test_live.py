@@ -77,9 +77,11 @@ async def test_top_on_a_terminal_draws_and_leaves_it_as_it_was(
     if pid == 0:
         os.execve("/usr/bin/env", ["env", *musterd.ctl_command("top")], {**musterd.environ, "TERM": "xterm"})
     try:
-        shown = await _read_until(terminal, b"q ends.")
+        shown = await _read_until(terminal, b"\x1b[J")
         assert shown.startswith(b"\x1b[?1049h")
         assert session_id.encode() in shown
+        assert b"q ends." in shown
+        assert f"export MUSTERD_BUS={musterd.environ['MUSTERD_BUS']}".encode() in shown
         os.write(terminal, key)
         assert b"\x1b[?1049l" in await _read_until(terminal, b"\x1b[?1049l")
     finally:

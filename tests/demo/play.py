@@ -37,7 +37,7 @@ class Stage:
         wrapper.chmod(0o755)
 
     def tmux(self, *args: str) -> str:
-        command = ["tmux", "-S", str(self.work / "tmux"), "-f", "/dev/null", *args]
+        command = ["tmux", "-S", str(self.work / "demo"), "-f", "/dev/null", *args]
         env = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.daemon.home),
@@ -157,7 +157,7 @@ def main() -> None:
                 play(stage)
             finally:
                 subprocess.run(
-                    ["tmux", "-S", str(work / "tmux"), "kill-server"], capture_output=True, check=False
+                    ["tmux", "-S", str(work / "demo"), "kill-server"], capture_output=True, check=False
                 )
 
 

@@ -145,6 +145,7 @@ class Client:
         self._signals.put_nowait(None)
 
     async def attach(self, address: str, where: Where) -> None:
+        self.where = where
         try:
             self._link = await Link.open(address, self, within=CONNECT_TIMEOUT)
         except BusGone as exc:

@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
 from . import roll, sessions
-from .client import MANAGER, REAPER, Client, Properties
+from .client import MANAGER, REAPER, Client, Properties, Where
 from .failure import NoDaemon
 from .status import pressure_lines, reaper_line
 from .style import STATES, Style, paint
@@ -36,7 +36,7 @@ class Picture:
 
 
 async def run(client: Client, args: Namespace) -> None:
-    show = Screen() if sys.stdout.isatty() else Lines()
+    show = Screen(_way_here(client.where)) if sys.stdout.isatty() else Lines()
     picture = await _look(client)  # fails before anything is shown
     async with watching(client) as watch:
         stop = _Stop(watch)
@@ -45,6 +45,13 @@ async def run(client: Client, args: Namespace) -> None:
                 show.draw(picture, time.time_ns() // 1000)
                 await watch.wait(args.interval)
                 picture = await _again(client, picture)
+
+
+def _way_here(where: Where) -> str:
+    """How other terminals find a daemon that is on no usual bus; "" for those that are."""
+    if where.host or ":" not in where.address:
+        return ""
+    return f"In another terminal: export MUSTERD_BUS={printable(where.address)}"
 
 
 class _Stop:
@@ -79,7 +86,8 @@ async def _again(client: Client, picture: Picture) -> Picture:
 class Screen:
     """A terminal: redrawn as a whole, and left as it was."""
 
-    def __init__(self) -> None:
+    def __init__(self, way_here: str) -> None:
+        self._way_here = way_here
         self._has_keys = sys.stdin.isatty()
 
     @contextmanager
@@ -93,6 +101,7 @@ class Screen:
 
     def draw(self, picture: Picture, now: int) -> None:
         lines = screen(picture, now, hint="q ends." if self._has_keys else "Ctrl-C ends.")
+        lines += [self._way_here] if self._way_here else []
         height = shutil.get_terminal_size((80, 24)).lines
         if len(lines) > height:
             lines = [*lines[: height - 1], "..."]
@@ -154,12 +163,12 @@ def head(picture: Picture, now: int) -> list[str]:
     health = picture.manager["Health"]
     reasons = "; ".join(picture.manager["HealthReasons"])
     said = printable(f"{health}: {reasons}" if reasons else health)
-    pressure = ", ".join(text for _, text in pressure_lines(picture.manager["Pressure"], now))
+    pressure = [text for _, text in pressure_lines(picture.manager["Pressure"], now)]
     colour = Style.NONE if health == "ok" else Style.RED
     return [
         f"musterd {printable(picture.manager['Version'])}, {paint(said, colour)}",
-        f"Pressure: {pressure}",
-        f"Reaper: {reaper_line(picture.reaper)}",
+        *(f"{label:>9} {text}" for label, text in zip(("Pressure:", ""), pressure, strict=False)),
+        f"  Reaper: {reaper_line(picture.reaper)}",
     ]
 
 
