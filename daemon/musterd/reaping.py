@@ -16,7 +16,7 @@ from musterd.core.reaper import explain, rank
 from musterd.core.session import Session, SessionId
 from musterd.core.spec import text
 from musterd.core.state import Change
-from musterd.core.units import USEC_PER_SEC
+from musterd.core.units import USEC_PER_SEC, size
 from musterd.ender import Ender, Lease, receipt
 from musterd.judge import Judge
 from musterd.manager import Manager
@@ -171,7 +171,7 @@ class Reaper:
             await self._spend_nothing(now)
             return
         why = _evidence(case, self._judge.world(now))
-        text = f"session '{session.id}' was reaped, {ending.how}: {ending.freed} bytes came back; {why}"
+        text = f"session '{session.id}' was reaped, {ending.how}: {size(ending.freed)} came back; {why}"
         self._ports.log.append(receipt(self._ports.clock.now(), session, ending, text))
         if not ending.is_ended:
             left = "; ".join(ending.left) or ending.how
@@ -225,7 +225,7 @@ class Reaper:
                 "would-reap",
                 session.id,
                 session.uid,
-                f"session '{session.id}' would be reaped: {freed} bytes",
+                f"session '{session.id}' would be reaped: {size(freed)} would come back",
                 {"freed": freed},
             )
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from musterd.core.case import Case, Mode
 from musterd.core.errors import Failed, MusterError
 from musterd.core.session import Session, SessionId
+from musterd.core.units import size
 from musterd.ender import Ender
 from musterd.judge import Judge
 from musterd.manager import Manager
@@ -68,7 +69,7 @@ class Relief:
         except Failed as exc:
             logger.warning("Cannot look for leftovers of user %d: %s, ignoring", warden.uid, exc)
             return False
-        text = f"{len(left)} leftovers of dead sessions were ended, {ending.freed} bytes came back"
+        text = f"{len(left)} leftovers of dead sessions were ended, {size(ending.freed)} came back"
         now = self._ports.clock.now()
         self._ports.log.append(Record(now, "leftovers-ended", uid=warden.uid, text=text))
         self._has_relieved(warden.uid)
@@ -79,7 +80,7 @@ class Relief:
         for leftover in left:
             key = (leftover.session, leftover.process.pid)
             if key not in self._reported.get(uid, ()):
-                text = f"{leftover.name} ({leftover.process.pid}) is left of it, {leftover.memory} bytes"
+                text = f"{leftover.name} ({leftover.process.pid}) is left of it, {size(leftover.memory)}"
                 now = self._ports.clock.now()
                 self._ports.log.append(Record(now, "leftover", leftover.session, uid, text))
         self._reported[uid] = {(leftover.session, leftover.process.pid) for leftover in left}
@@ -98,7 +99,7 @@ class Relief:
             self._reclaimed[session.id] = session.turn.last_word
             if freed := await self._reclaim_from(session):
                 self._has_relieved(session.uid)
-                text = f"{freed} bytes came back from session '{session.id}', which goes on"
+                text = f"{size(freed)} came back from session '{session.id}', which goes on"
                 now = self._ports.clock.now()
                 fields = {"freed": freed}
                 self._ports.log.append(Record(now, "reclaimed", session.id, session.uid, text, fields))

@@ -19,7 +19,7 @@ from musterd.notifier.topics import (
     Refused,
     Topic,
 )
-from musterd.notifier.words import clean, name_of, size, word
+from musterd.notifier.words import clean, name_of, word
 
 NOW = 1_000_000_000
 PARSER = Facts("a1", "codex", "", "/home/user/parser", is_resumable=True)
@@ -52,13 +52,6 @@ def test_clean(text: str, shown: str) -> None:
 )
 def test_session_is_called_what_its_user_calls_it(facts: Facts, name: str) -> None:
     assert name_of(facts) == name
-
-
-@pytest.mark.parametrize(
-    ("count", "text"), [(0, "0 KiB"), (5_000, "5 KiB"), (734_003_200, "700 MiB"), (1_288_490_188, "1.2 GiB")]
-)
-def test_size(count: int, text: str) -> None:
-    assert size(count) == text
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Units: microseconds, and time spans as people read them."""
+"""Units: microseconds, and time spans and sizes as people read them."""
 
 USEC_PER_SEC = 1_000_000
 USEC_PER_TICK = 10_000  # of start times in /proc: USER_HZ is 100 on every architecture that systemd runs on
@@ -16,3 +16,10 @@ def span(usec: float) -> str:
     if hours < 48:
         return f"{hours} h {minutes} min" if minutes else f"{hours} h"
     return f"{hours // 24} d {hours % 24} h"
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    if count < 2**20:
+        return f"{count / 2**10:.0f} KiB"
+    return f"{count / 2**20:.0f} MiB" if count < 2**30 else f"{count / 2**30:.1f} GiB"

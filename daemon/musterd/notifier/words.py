@@ -4,7 +4,7 @@ import posixpath
 import unicodedata
 from datetime import datetime
 
-from musterd.core.units import USEC_PER_SEC, span
+from musterd.core.units import USEC_PER_SEC, size, span
 
 from .topics import (
     Action,
@@ -69,12 +69,6 @@ def clean(text: str, length: int = TEXT_LENGTH) -> str:
             seen.append(char)
     line = " ".join("".join(seen).split())
     return line if len(line) <= length else line[: length - 1].rstrip() + "…"
-
-
-def size(count: int) -> str:
-    if count < 1024**2:
-        return f"{count / 1024:.0f} KiB"
-    return f"{count / 1024**2:.0f} MiB" if count < 1024**3 else f"{count / 1024**3:.1f} GiB"
 
 
 def name_of(facts: Facts) -> str:

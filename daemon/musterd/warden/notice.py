@@ -10,6 +10,7 @@ from functools import partial
 
 from musterd.agents.base import Adapter
 from musterd.core.session import Session
+from musterd.core.units import size
 from musterd.host.panes import Panes, Place
 from musterd.host.process import read_stat
 from musterd.host.say import printable, say
@@ -267,7 +268,7 @@ def notice(session: Session, ending: Ending, now: float) -> str:
         "session": " ".join(filter(None, (session.id, session.title))),
         "when": time.strftime("%Y-%m-%d %H:%M", time.localtime(now)),
         "why": _why(session),
-        "memory": f"{_size(ending)} given back",
+        "memory": f"{size(ending.freed)} given back",
         "left": "; ".join(ending.left),
     }
     lines = [f"  {name:<10}{printable(text)}" for name, text in facts.items() if text]
@@ -291,12 +292,10 @@ def notice(session: Session, ending: Ending, now: float) -> str:
 def one_line(session: Session, ending: Ending, offer: str, now: float) -> str:
     at = time.strftime("%H:%M", time.localtime(now))
     way = f"; {offer}" if offer else ""
-    return f"musterd ended session {session.id} at {at}: {_why(session)}; {_size(ending)} given back{way}"
+    return (
+        f"musterd ended session {session.id} at {at}: {_why(session)}; {size(ending.freed)} given back{way}"
+    )
 
 
 def _why(session: Session) -> str:
     return _WHY.get(session.ending, session.ending)
-
-
-def _size(ending: Ending) -> str:
-    return f"{ending.freed / 2**20:.0f} MiB"
