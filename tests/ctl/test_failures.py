@@ -79,6 +79,17 @@ def test_misuse_is_2(deserted: Installation, args: list[str]) -> None:
     assert "Traceback" not in outcome.stderr
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("explian", "Perhaps 'explain'? 'musterctl --help' shows all."),
+        ("frobnicate", "'musterctl --help' shows all."),
+    ],
+)
+def test_a_verb_that_there_is_not_is_called_so(deserted: Installation, word: str, hint: str) -> None:
+    assert deserted.ctl(word).stderr == f"musterctl: There is no verb '{word}'.\nHint: {hint}\n"
+
+
 @pytest.mark.parametrize("args", [["status", "nobody"], ["explain", "nobody"], ["release", "nobody"]])
 def test_no_such_session_is_1(musterd: Installation, args: list[str]) -> None:
     outcome = musterd.ctl(*args)

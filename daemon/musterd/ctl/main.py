@@ -26,6 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         from .hook import run_hook  # its own way: it never fails
 
         run_hook(own)
+    if (word := _verb_of(own)) and word not in {verb.name for verb in VERBS}:
+        return complain(_unknown(word))
     if not _verb_of(own) and not any(option in own for option in _ANSWERED_AT_ONCE):
         own = ["list", *own]
     args = build().parse_args(own)
@@ -63,6 +65,14 @@ def _verb_of(own: Sequence[str]) -> str:
         elif not word.startswith("-"):
             return word
     return ""
+
+
+def _unknown(word: str) -> Misused:
+    from difflib import get_close_matches  # rarely needed
+
+    near = get_close_matches(word, [verb.name for verb in VERBS], n=1)
+    perhaps = f"Perhaps '{near[0]}'? " if near else ""
+    return Misused(f"There is no verb '{word}'.", f"{perhaps}'musterctl --help' shows all.")
 
 
 def _run_verb(verb: Verb, args: Namespace) -> int:
