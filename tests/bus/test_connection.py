@@ -42,7 +42,7 @@ async def test_service_comes_back_after_a_restart_of_the_bus(private_bus: Privat
         await bus.probe()
         async with client(private_bus.address) as link:
             assert await call(link, "Echo", "s", "back") == ("back",)
-            await link.call(request_name("org.example.Other"), within=10)
+            await link.call(request_name("org.example.Other"), within=60)
             assert (await heard.get()).args == ("org.example.Other", "", link.unique_name)
 
 
@@ -53,19 +53,19 @@ async def test_deaf_bus_loses_the_name_to_a_second_connection(tmp_path: Path) ->
         tmp_path / "deaf", {"max_incoming_bytes": 500_000, "max_outgoing_bytes": 100_000_000}
     ) as it:
         async with service.on(it.address) as bus, client(it.address) as stopped:
-            await stopped.call(add_match(f"type='signal',interface='{TEST}'"), within=10)
+            await stopped.call(add_match(f"type='signal',interface='{TEST}'"), within=60)
             stopped.stop_reading()
             first = bus.unique_name
             for number in range(1000):
                 bus.emit(ROOT, TEST, "Tick", [number, "x" * 2000])
 
-            await bus.probe(within=0.2)
+            await bus.probe(within=5)  # as long as the second connection may take
             assert await service.states.get() is BusState.MOVED
             assert bus.unique_name != first
             assert bus.queued_bytes == 0
             async with client(it.address) as link:
                 assert await call(link, "Echo", "s", "heard") == ("heard",)
-            await bus.probe(within=5)
+            await bus.probe(within=60)
             assert service.states.empty(), "a move is no loss"
 
 
@@ -106,7 +106,7 @@ async def test_name_can_be_claimed_when_all_is_ready(private_bus: PrivateBus) ->
 async def test_owner_hears_when_another_program_takes_the_name(private_bus: PrivateBus) -> None:
     service = Service()
     async with service.on(private_bus.address), client(private_bus.address) as rival:
-        await rival.call(request_name(NAME, 2), within=10)
+        await rival.call(request_name(NAME, 2), within=60)
         assert await service.states.get() is BusState.DOWN
         assert await service.states.get() is BusState.REPLACED
 
@@ -115,7 +115,7 @@ async def test_name_that_was_lost_for_a_moment_comes_back(private_bus: PrivateBu
     service = Service()
     async with service.on(private_bus.address):
         async with client(private_bus.address) as rival:
-            await rival.call(request_name(NAME, 2), within=10)
+            await rival.call(request_name(NAME, 2), within=60)
         assert await service.states.get() is BusState.DOWN
         assert await service.states.get() is BusState.UP
 
@@ -168,7 +168,7 @@ async def test_signal_from_the_wrong_sender_is_not_believed(private_bus: Private
         client(private_bus.address) as fake,
     ):
         await bus.subscribe(Match("org.example.Source", TEST, "Tick", ROOT), heard.put_nowait)
-        await real.call(request_name("org.example.Source"), within=10)
+        await real.call(request_name("org.example.Source"), within=60)
         for link, number in ((fake, 1), (real, 2)):
             await link.send(signal_to(NAME, number))
             await call(link, "Echo", "s", "seen before this")
@@ -179,7 +179,7 @@ async def test_signal_from_the_wrong_sender_is_not_believed(private_bus: Private
 async def test_properties_signal_as_the_contract_says(private_bus: PrivateBus) -> None:
     service, heard = Service(), Heard()
     async with service.on(private_bus.address) as bus, client(private_bus.address, heard) as link:
-        await link.call(add_match("type='signal',member='PropertiesChanged'"), within=10)
+        await link.call(add_match("type='signal',member='PropertiesChanged'"), within=60)
         assert not bus.emit_changed(f"{ROOT}/thing/one", THING, {"Name": "const"})
         assert bus.emit_changed(f"{ROOT}/thing/one", THING, {"Name": "const", "Size": 3, "Note": "private"})
         await call(link, "Echo", "s", "after it")

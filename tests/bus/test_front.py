@@ -201,7 +201,7 @@ async def test_stray_fds_are_closed(private_bus: PrivateBus) -> None:
         before = len(os.listdir("/proc/self/fd"))
         null = os.open(os.devnull, os.O_RDONLY)
         for _ in range(50):
-            await link.call(message("Echo", "s", "x", fds=[null] * 4), within=10)
+            await link.call(message("Echo", "s", "x", fds=[null] * 4), within=60)
             silent = message("Nope", fds=[null] * 4)
             silent.flags = MessageFlag.NO_REPLY_EXPECTED
             await link.send(silent)
@@ -215,7 +215,7 @@ async def test_fd_in_a_reply_arrives_and_is_not_kept(private_bus: PrivateBus) ->
     service = Service()
     async with service.on(private_bus.address), client(private_bus.address) as link:
         before = len(os.listdir("/proc/self/fd"))
-        reply = await link.call(message("GiveFd"), within=10, takes_fds=True)
+        reply = await link.call(message("GiveFd"), within=60, takes_fds=True)
         assert reply.body == (0,)
         os.close(reply.fds[0])
         await hang_up(service.pipes[0])
@@ -230,7 +230,7 @@ async def test_fd_of_an_argument_can_be_used_and_is_closed(private_bus: PrivateB
         before = len(os.listdir("/proc/self/fd"))
         ours, theirs = os.pipe()
         os.write(theirs, b"hello")
-        reply = await link.call(message("TakeFd", "h", 0, fds=[ours]), within=10)
+        reply = await link.call(message("TakeFd", "h", 0, fds=[ours]), within=60)
         os.close(ours)
         os.close(theirs)
         assert reply.body == ("hello",)

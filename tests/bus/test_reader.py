@@ -42,7 +42,7 @@ async def test_full_socket_is_read_in_portions(
     monkeypatch.setattr(reader, "PORTION", 50)
     service, turns = Service(), Turns()
     async with service.on(private_bus.address) as bus, client(private_bus.address, turns) as link:
-        await link.call(add_match(f"type='signal',interface='{TEST}'"), within=10)
+        await link.call(add_match(f"type='signal',interface='{TEST}'"), within=60)
         link.stop_reading()
         for number in range(500):
             bus.emit(ROOT, TEST, "Tick", [number, ""])

@@ -71,7 +71,7 @@ async def test_client_that_never_reads_stops_nobody_else(private_bus: PrivateBus
 async def test_clients_that_pipeline_get_an_answer_to_each_call(private_bus: PrivateBus) -> None:
     async def flood() -> list[object]:
         async with client(private_bus.address) as link:
-            calls = [link.call(message("Echo", "s", "hello"), within=30) for _ in range(128)]
+            calls = [link.call(message("Echo", "s", "hello"), within=60) for _ in range(128)]
             return list(await asyncio.gather(*calls, return_exceptions=True))
 
     service = Service()

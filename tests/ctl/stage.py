@@ -42,7 +42,7 @@ class Stage:
         self.server.run("send-keys", "-t", pane, "Enter")
 
     def shown(self, pane: str, text: str) -> None:
-        until(lambda: text in self.screen(pane), f"'{text}' is shown", 30)
+        until(lambda: text in self.screen(pane), f"'{text}' is shown")
 
     def screen(self, pane: str) -> str:
         return self.server.run("capture-pane", "-p", "-t", pane)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from helpers.hook import FakeDaemon, Hook, fake_daemon
 from helpers.installation import Installation
-from helpers.private_bus import DBusDaemon
+from helpers.private_bus import DBusDaemon, PrivateBus
 
 SHELLS = {"dash": ["/bin/dash"], "bash": ["/bin/bash", "--posix"]}
 LIMIT = 256 * 1024
@@ -170,8 +170,6 @@ def test_the_bus_is_found_as_musterctl_finds_it(
         {"SYSTEMD_COLORS": "1", "SYSTEMD_PAGER": "cat"},
         {"LD_PRELOAD": "/nowhere/no.so"},
         {"IFS": "bs", "ENV": "/nowhere", "TMPDIR": "/nowhere", "HOME": ""},
-        {"MUSTERD_HOOK_TIMEOUT": "0"},
-        {"MUSTERD_HOOK_TIMEOUT": "1 h; exit"},
     ],
 )
 def test_whatever_the_agents_environment_is(fake: FakeDaemon, hook: Hook, environ: dict[str, str]) -> None:
@@ -179,6 +177,15 @@ def test_whatever_the_agents_environment_is(fake: FakeDaemon, hook: Hook, enviro
     said = hook("codex", "Stop", environ=environ)
     assert said.stdout == '{"a": "ä"}'.encode()
     assert hook.logged == []
+
+
+@pytest.mark.parametrize("limit", ["", "0", "1 h; exit"])
+def test_what_is_no_limit_leaves_it_as_it_is(private_bus: PrivateBus, tmp_path: Path, limit: str) -> None:
+    hook = Hook(tmp_path, private_bus.address)
+    with fake_daemon(private_bus.address) as fake:
+        fake.is_silent = True
+        assert hook("codex", "Stop", environ={"MUSTERD_HOOK_TIMEOUT": limit}).stdout == b"{}"
+    assert "no answer within 1.5 s" in hook.logged[0]
 
 
 def test_the_real_daemon_hears_the_agent_above(musterd: Installation, tmp_path: Path) -> None:

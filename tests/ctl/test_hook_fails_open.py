@@ -198,7 +198,7 @@ def test_an_agent_that_never_closes_the_input(fake: FakeDaemon, hook: Hook) -> N
     try:
         done = subprocess.run(
             hook.command("codex", "Stop"), stdin=reader, capture_output=True, env={**hook.environ, **SOON},
-            timeout=30, check=False,
+            timeout=60, check=False,
         )  # fmt: skip
     finally:
         os.close(reader)
@@ -212,8 +212,9 @@ def test_an_agent_that_opens_less_than_usual(fake: FakeDaemon, hook: Hook, close
     fake.says("said")
     script = f"{shlex.join(hook.command('codex', 'Stop'))} {closed}; echo $?"
     done = subprocess.run(
-        ["sh", "-c", script], input=b"{}", capture_output=True, env=hook.environ, timeout=30, check=False
-    )
+        ["sh", "-c", script], input=b"{}", capture_output=True, env={**hook.environ, **SOON},
+        timeout=60, check=False,
+    )  # fmt: skip
     assert done.stdout.splitlines()[-1].removeprefix(b"said").removeprefix(b"{}") == b"0"
     assert done.stderr == b""
 
@@ -226,7 +227,7 @@ def test_an_agent_that_reads_no_more(fake: FakeDaemon, hook: Hook) -> None:
     ) as process:
         assert process.stdout
         process.stdout.close()
-        _, errors = process.communicate(b"{}", timeout=30)
+        _, errors = process.communicate(b"{}", timeout=60)
     assert (process.returncode, errors) == (0, b"")
 
 
@@ -241,7 +242,8 @@ def test_the_slow_path_fails(hook: Hook) -> None:
 
 
 def test_a_log_that_takes_nothing_is_not_waited_for(hook: Hook) -> None:
-    hook.add("logger", "#!/bin/sh\nexec sleep 60\n")
+    hook.add("logger", "#!/bin/sh\nexec sleep 600\n")
+    (hook.bin / "timeout").unlink()
     assert hook("codex", "Stop") == NOTHING
 
 
@@ -260,7 +262,7 @@ def test_an_agent_that_ends_its_hook(fake: FakeDaemon, hook: Hook, number: int) 
         os.killpg(process.pid, number)
         assert process.stdout
         assert process.stderr
-        said = Said(process.wait(30), process.stdout.read(), process.stderr.read())
+        said = Said(process.wait(90), process.stdout.read(), process.stderr.read())
     assert said == NOTHING
 
 
@@ -339,4 +341,7 @@ def test_the_common_path_starts_no_more_than_it_has_to(
     )  # fmt: skip
     started = re.findall(r'^\d+ +execve\("[^"\n]*/([^"/\n]+)"', trace.read_text(), re.MULTILINE)
     forked = re.findall(r"^\d+ +(?:v?fork|clone3?)\(", trace.read_text(), re.MULTILINE)
-    assert (sorted(started), len(forked)) == (["busctl", "head", "musterd-hook", "sleep"], 4)
+    # On a busy machine it may be done before its clock has begun.
+    assert {"busctl", "head", "musterd-hook"} <= set(started) <= {"busctl", "head", "musterd-hook", "sleep"}
+    assert len(started) == len(set(started))
+    assert len(forked) <= 4

@@ -55,7 +55,7 @@ def test_the_order_typed_in_its_own_shell_brings_it_back_there(stage: Stage) -> 
     assert stage.musterd.ctl("terminate", session_id).status == 0
     stage.server.run("send-keys", "-t", pane, "C-u")  # what is offered there is not what is tested here
     stage.type_in(pane, shlex.join(stage.musterd.ctl_command("resume", session_id)))
-    until(lambda: stage.about(session_id)["State"] != "ended", "it is back", 60)
+    until(lambda: stage.about(session_id)["State"] != "ended", "it is back")
     assert stage.about(session_id)["Terminal"] == f"tmux:{stage.server.socket}:{pane}"
 
 

@@ -106,7 +106,7 @@ def test_the_key_that_the_notice_names_brings_it_back(stage: Stage) -> None:
     assert stage.musterd.ctl("terminate", session_id).status == 0
     stage.shown(pane, "Press r to resume it")
     stage.server.run("send-keys", "-t", pane, "r")
-    until(lambda: stage.about(session_id)["State"] != "ended", "it is back", 30)
+    until(lambda: stage.about(session_id)["State"] != "ended", "it is back")
     assert stage.about(session_id)["Terminal"] == f"tmux:{stage.server.socket}:{pane}"
 
 
@@ -118,5 +118,5 @@ def test_the_order_that_stands_at_the_prompt_brings_it_back(stage: Stage) -> Non
     assert stage.musterd.ctl("terminate", session_id).status == 0
     until(lambda: f"resume {session_id}" in stage.screen(pane).splitlines()[-1], "the order is there")
     stage.server.run("send-keys", "-t", pane, "Enter")
-    until(lambda: stage.about(session_id)["State"] != "ended", "it is back", 30)
+    until(lambda: stage.about(session_id)["State"] != "ended", "it is back")
     assert stage.about(session_id)["Terminal"] == f"tmux:{stage.server.socket}:{pane}"

@@ -102,7 +102,7 @@ def test_the_agent_gets_on_the_roll(
     environ = {**musterd.environ, **plain, "CODEX_HOME": str(tmp_path / "codex")}
     with Programs() as programs:
         pid = programs.start(*musterd.ctl_command("run", "--", *wrapped), environ=environ)
-        session = until(lambda: _codex(musterd), "it is registered", 20)
+        session = until(lambda: _codex(musterd), "it is registered")
         assert (session["Leader"] == pid) == (not is_wrapped)
         assert session["CWD"] == str(Path.cwd())
         programs.end(pid)

@@ -20,7 +20,7 @@ from helpers.daemon import Daemon  # noqa: E402 - after the path is set
 from helpers.private_bus import DBusDaemon  # noqa: E402
 from helpers.standin import install_codex  # noqa: E402
 
-PATIENCE = 20.0  # seconds for each step of the story
+PATIENCE = 60.0  # seconds for each step of the story
 
 
 class Stage:

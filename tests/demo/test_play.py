@@ -11,7 +11,7 @@ PLAY = Path(__file__).parent / "play.py"
 def test_the_story_is_told_to_its_end(tmp_path: Path) -> None:
     env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "TMPDIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, PLAY], env=env, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, PLAY], env=env, capture_output=True, text=True, check=False, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "would be reaped" in done.stdout

@@ -158,7 +158,7 @@ class Client(Link):
 
 @asynccontextmanager
 async def client(address: str, heard: Heard | None = None) -> AsyncIterator[Client]:
-    link = await Client.open(address, heard or Heard(), within=10)
+    link = await Client.open(address, heard or Heard(), within=60)
     try:
         yield link
     finally:
@@ -189,7 +189,7 @@ async def call(
     link: Link, member: str, signature: str = "", *args: object, path: str = ROOT, interface: str = TEST
 ) -> tuple[Any, ...]:
     question = message(member, signature, *args, path=path, interface=interface)
-    return (await link.call(question, within=20)).body
+    return (await link.call(question, within=60)).body
 
 
 async def hang_up(pipe: int) -> None:

@@ -16,7 +16,7 @@ class Client:
         self.bus = bus
 
     async def call(
-        self, member: str, signature: str = "", *args: object, path: str = ROOT, within: float = 20
+        self, member: str, signature: str = "", *args: object, path: str = ROOT, within: float = 60
     ) -> Sequence[Any]:
         interface, _, method = member.rpartition(".")
         name = f"{NAME}.{interface or 'Manager'}"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from helpers.daemon import DAEMON
 
-START_TIMEOUT = 20.0  # seconds, on a busy machine
+START_TIMEOUT = 60.0  # seconds, on a busy machine
 
 # Chooses from the menu of actions what the test wrote into the file, as a user would.
 MENU = """#!/bin/sh

@@ -39,7 +39,7 @@ class FakeMusterd:
     def say(self, member: str, signature: str, *args: object, interface: str = REAPER) -> None:
         self.link.send(Message.new_signal(ROOT, interface, member, signature, list(args)))
 
-    def prepare(self, session_id: str, seconds: float = 30) -> None:
+    def prepare(self, session_id: str, seconds: float = 3600) -> None:
         self.say("PrepareForReap", "st", session_id, time.time_ns() // 1000 + int(seconds * 1e6))
 
     def cancelled(self, session_id: str, gate: str) -> None:
@@ -108,7 +108,7 @@ class FakeMusterd:
 async def fake_musterd(address: str, name: str = BUS_NAME, refuses: str = "") -> AsyncIterator[FakeMusterd]:
     fake = FakeMusterd()
     fake.refuses = refuses
-    fake.link = await Link.open(address, fake, within=10)
+    fake.link = await Link.open(address, fake, within=60)
     try:
         if name:
             await claim(fake.link, name, CLAIM)

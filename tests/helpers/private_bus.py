@@ -101,7 +101,7 @@ class DBusBroker(PrivateBus):
 
     def start(self) -> None:
         self._controller, theirs = socket.socketpair()
-        self._controller.settimeout(10)
+        self._controller.settimeout(60)
         with theirs, socket.socket(socket.AF_UNIX) as listener:
             listener.bind(os.fspath(self.path))
             listener.listen(128)

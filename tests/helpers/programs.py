@@ -16,7 +16,7 @@ from musterd.host.table import Table
 Found = TypeVar("Found")
 
 
-def until(look: Callable[[], Found | None], what: str, seconds: float = 10.0) -> Found:
+def until(look: Callable[[], Found | None], what: str, seconds: float = 60.0) -> Found:
     """The first truthy thing `look` sees, for what nothing tells of."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
@@ -92,7 +92,7 @@ class Programs:
         for pidfd in self._adopted:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            select.select([pidfd], [], [], 10)
+            select.select([pidfd], [], [], 60)
             os.close(pidfd)
 
     def _of(self, pid: int) -> subprocess.Popen[str]:

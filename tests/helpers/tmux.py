@@ -24,10 +24,11 @@ ENVIRON = {
 
 
 class TmuxServer:
-    """Started in the background, killed by its pid. `run` is one client call."""
+    """Started in the background, killed by its pid. `run` is one client call; panes start in `directory`."""
 
     def __init__(self, directory: Path) -> None:
         self.socket = str(directory / "tmux")
+        self._directory = directory
         self._clients: list[tuple[int, int]] = []  # pid and its terminal's master
         self.run("-f", "/dev/null", "new-session", "-d", "-s", "main", "-x", "80", "-y", "24", "cat")
         self.pid = int(self.run("display-message", "-p", "#{pid}"))
@@ -35,7 +36,9 @@ class TmuxServer:
 
     def run(self, *command: str) -> str:
         client = ["tmux", "-u", "-S", self.socket, *command]
-        done = subprocess.run(client, env=ENVIRON, capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(
+            client, env=ENVIRON, cwd=self._directory, capture_output=True, text=True, timeout=60, check=True
+        )
         return done.stdout.strip()
 
     def pane(self, *command: str, session: str = "main") -> str:
@@ -67,7 +70,7 @@ class TmuxServer:
         for pidfd in (self._pidfd, *self._stopped_below()):
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            select.select([pidfd], [], [], 10)
+            select.select([pidfd], [], [], 60)
             os.close(pidfd)
         for pid, master in self._clients:
             os.close(master)

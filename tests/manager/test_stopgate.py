@@ -34,6 +34,7 @@ from musterd.gatekeeper import LOOKS
 from musterd.ports import Caller
 
 ALLOWED = (False, "{}")
+PATIENT = Config(stop_gate=StopGateConfig(hook_timeout=60))  # a busy machine is no reason to let go
 
 
 class Answering(FakeAgent):
@@ -49,7 +50,7 @@ class Held(Bench):
     claim: Claim
 
     def __init__(self, config: Config | None = None, *, past: Bench | None = None) -> None:
-        super().__init__(config, operators=[1001], past=past)
+        super().__init__(config or PATIENT, operators=[1001], past=past)
         self.alice.start(1)
 
     async def begin(self, mode: GateMode = GateMode.ENFORCE, **claim: object) -> "Held":
@@ -403,7 +404,7 @@ async def test_a_disk_that_hangs_lets_it_go() -> None:
 
 
 async def test_a_user_whose_work_is_slow_to_find_lets_nobody_else_off() -> None:
-    bench = await Held().begin()
+    bench = await Held(Config(stop_gate=StopGateConfig(hook_timeout=5))).begin()
     bench.bob.start(2)
     theirs = await bench.manager.register(BOB, Spec(pid=2, agent_session_id="t2"))
     await bench.claiming.claim(BOB, {"session": theirs.id, "task": "slow"})
@@ -422,7 +423,7 @@ async def test_what_the_call_waited_before_it_was_served_counts() -> None:
     bench = await Held().begin()
     now = asyncio.get_running_loop().time()
     alice, said = replace(ALICE, pid=1), {"id": "t1"}
-    late = await bench.hooks.report_event(alice, Agent.CODEX, "stop", said, begun=now - 1.1)
+    late = await bench.hooks.report_event(alice, Agent.CODEX, "stop", said, begun=now - 59.6)
     assert (late, bench.claimed().enforced.used) == (ALLOWED, 0)
     block, _ = await bench.hooks.report_event(alice, Agent.CODEX, "stop", said, begun=now)
     assert block

@@ -24,9 +24,10 @@ def daemon(tmp_path: Path, stage: Stage) -> Iterator[Daemon]:
 
 @pytest.fixture
 def patient(tmp_path: Path, stage: Stage) -> Iterator[Daemon]:
-    """With a grace in which somebody can answer."""
-    config = EAGER.format(work=tmp_path).replace('grace = "1s"', 'grace = "3s"')
-    with Daemon(tmp_path, stage.bus, config + ALONE) as daemon:
+    """With a grace in which somebody can answer, on a busy machine, and time for its hooks."""
+    config = EAGER.format(work=tmp_path).replace('grace = "1s"', 'grace = "8s"')
+    stop_gate = '[stop-gate]\nhook-timeout = "60s"\ncheck-timeout = "60s"\n'
+    with Daemon(tmp_path, stage.bus, config + ALONE + stop_gate) as daemon:
         yield daemon
 
 
@@ -44,7 +45,7 @@ def start_idle_agent(tmux: TmuxServer, daemon: Daemon, work: Path, **environ: st
     # Not by discovery, which would see agents that are none of a test's business.
     thread = rollout.stem[-36:]
     session_id = daemon.register(leader, agent="codex", transcript=str(rollout), agent_session_id=thread)
-    until(lambda: daemon.session(session_id)["State"] == "idle", "the agent is idle", 20)
+    until(lambda: daemon.session(session_id)["State"] == "idle", "the agent is idle")
     return session_id
 
 
@@ -77,9 +78,7 @@ async def test_session_that_is_kept_on_the_desktop_is_not_reaped(
             assert [(what, who, mode, held) for what, who, _, mode, _, _, held in holds] == [
                 ("reap", "musterd-notify", "block", session_id)
             ]
-            await asyncio.to_thread(
-                until, lambda: "cancelled" in kinds(patient, session_id), "it is kept", 20
-            )
+            await asyncio.to_thread(until, lambda: "cancelled" in kinds(patient, session_id), "it is kept")
         assert patient.session(session_id)["State"] == "idle"
 
 
@@ -102,11 +101,13 @@ async def test_session_that_is_reaped_in_earnest_is_told_of_with_what_came_back(
 
 
 async def test_session_that_is_held_is_told_of_and_again_when_its_budget_is_used_up(
-    stage: Stage, daemon: Daemon, tmp_path: Path
+    stage: Stage, patient: Daemon, tmp_path: Path
 ) -> None:
     """Its stop hooks are run, and it stops all the same: an agent decides that for itself."""
+    daemon = patient
     hook = f"{sys.executable} -m musterd.ctl --bus {daemon.bus.address} hook codex"
-    environ = {"STANDIN_HOOK": f"env PYTHONPATH={DAEMON} {hook}", "PATH": os.environ["PATH"]}
+    settings = f"env PYTHONPATH={DAEMON} MUSTERD_HOOK_TIMEOUT=60"
+    environ = {"STANDIN_HOOK": f"{settings} {hook}", "PATH": os.environ["PATH"]}
     with TmuxServer(tmp_path) as tmux:
         session_id = await asyncio.to_thread(start_idle_agent, tmux, daemon, tmp_path, **environ)
         daemon.call("StopGate.SetMode", "ss", "enforce", "a test")
@@ -116,7 +117,7 @@ async def test_session_that_is_held_is_told_of_and_again_when_its_budget_is_used
         async with stage.dunst() as desktop, stage.notifier():
             for number in range(1, 5):
                 tmux.run("send-keys", "-t", pane, "think 0.1", "Enter")
-                await asyncio.to_thread(until, lambda n=number: stops(daemon) == n, f"{number} stops", 20)
+                await asyncio.to_thread(until, lambda n=number: stops(daemon) == n, f"{number} stops")
             held, let_go = await desktop.shown(), await desktop.shown()
         assert (held.summary, let_go.summary) == ("“website” goes on", "“website” stopped unfinished")
 

@@ -51,7 +51,7 @@ async def test_clicks_are_believed_of_the_notification_service_only(stage: Stage
         scene.musterd.add("a1")
         scene.musterd.prepare("a1")
         shown = await scene.dunst.shown()
-        forger = await Link.open(stage.session_bus.address, FakeMusterd(), within=10)
+        forger = await Link.open(stage.session_bus.address, FakeMusterd(), within=60)
         await say_to_all(forger, PATH, NOTIFICATIONS, "ActionInvoked", shown.id, "end")
         forger.drop()
         await scene.dunst.click("Keep")

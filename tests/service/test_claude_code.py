@@ -19,7 +19,7 @@ from helpers.standin import install_claude
 
 # A busy machine is no reason to let go in a test, unless the test is about just that.
 PATIENT = f'{ALONE}[stop-gate]\nhook-timeout = "60s"\ncheck-timeout = "30s"\n'
-PATIENCE = "4.5"  # s; Claude Code waits 5 for our hook, as it is installed
+PATIENCE = {"MUSTERD_HOOK_TIMEOUT": "60", "STANDIN_PATIENCE": "20"}  # Claude Code waits 5 s for our hook
 
 CAP = 8  # holds in a row; then Claude Code overrules its hooks
 
@@ -103,7 +103,7 @@ class Stage:
         process = self._stack.enter_context(
             subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=self.project,
-                env={**self.hook.environ, "MUSTERD_HOOK_TIMEOUT": PATIENCE, **environ},
+                env={**self.hook.environ, **PATIENCE, **environ},
             )
         )  # fmt: skip
         claude = Claude(process, self.project)

@@ -14,7 +14,7 @@ from helpers.programs import Programs, until
 from helpers.standin import install_codex
 from helpers.tmux import TmuxServer
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @pytest.mark.parametrize(

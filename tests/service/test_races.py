@@ -72,7 +72,7 @@ async def test_each_session_ends_once_whoever_ends_it(
     )
     for pane in where.values():
         tmux.run("send-keys", "-t", pane, "think 0.2", "Enter")
-    until(lambda: len(idle(daemon, where)) == SESSIONS, "all are idle", 20)
+    until(lambda: len(idle(daemon, where)) == SESSIONS, "all are idle")
     ids = idle(daemon, where)
     leaders = {one: daemon.session(one)["Leader"] for one in ids.values()}
     daemon.call("Reaper.SetMode", "ss", "on", "a test")
@@ -93,7 +93,7 @@ async def test_each_session_ends_once_whoever_ends_it(
     except AssertionError:
         why = [daemon.explain(one) for one in left(daemon, where)]
         raise AssertionError([(kept_by, gates[kept_by]) for _, kept_by, gates in why]) from None
-    assert [pid for pid in leaders.values() if is_there(pid)] == []
+    until(lambda: not any(is_there(pid) for pid in leaders.values()), "their shells have taken note")
     assert not daemon.get("Reaper.AutoDisabled"), daemon.get("Reaper.AutoDisabledReason")
     for one in ids.values():
         _check_history(daemon, one)

@@ -403,7 +403,7 @@ async def test_a_thousand_stops_at_once_starve_nobody_and_cost_the_budget_once(
 
         stops = asyncio.gather(*(stop() for _ in range(STOPS)))
         while not stops.done():
-            await other.call("ListSessions", within=10)
+            await other.call("ListSessions", within=60)
         held = [reason for reason in await stops if reason]
         history = await agent.history()
     assert 1 <= len(held) <= 5  # for one prompt

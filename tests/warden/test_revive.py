@@ -243,7 +243,7 @@ def order_in(on: Stage, pane: str) -> int:
     os.mkfifo(on.work / "fifo")
     on.type_in(pane, f"cd {shlex.quote(str(on.work))}", "Enter", f"sh {order.name} resume k3v9qd", "Enter")
     top = int(on.server.about(pane, "pane_pid"))
-    until(lambda: "resume" in front_of(top), "it has the terminal", 30)
+    until(lambda: "resume" in front_of(top), "it has the terminal")
     return read_stat(foreground(top)).ppid
 
 
@@ -265,9 +265,9 @@ async def test_an_order_that_has_ended_is_not_in_front_for_good(
         shell = order_in(on, pane)
         order = foreground(shell)
         os.kill(shell, signal.SIGSTOP)
-        until(lambda: read_stat(shell).state == "T", "it is stopped", 30)
+        until(lambda: read_stat(shell).state == "T", "it is stopped")
         (on.work / "fifo").write_text("go\n")
-        until(lambda: read_stat(order).has_ended, "it is a zombie", 30)
+        until(lambda: read_stat(order).has_ended, "it is a zombie")
         panes = Watched(server.socket, os.getuid())
         waiting = asyncio.ensure_future(waiting_shell(panes, pane, Workers()))
         await looked(panes, 3, waiting)
@@ -302,7 +302,7 @@ async def test_a_program_in_front_is_not_waited_for(
     monkeypatch.setattr(prompt, "PROMPT_WAIT", 60.0)
     async with stage(tmp_path, server) as on:
         pane = on.pane("cat")
-        until(lambda: front_of(int(server.about(pane, "pane_pid"))) == ("cat",), "it runs", 30)
+        until(lambda: front_of(int(server.about(pane, "pane_pid"))) == ("cat",), "it runs")
         panes = Watched(server.socket, os.getuid())
         assert await waiting_shell(panes, pane, Workers()) is None
         assert panes.looks == 1

@@ -16,6 +16,9 @@ ENVIRON = {
     **os.environ, "CLAUDECODE": "1", "CLAUDE_PID": str(os.getpid()), "CLAUDE_PROJECT_DIR": str(Path.cwd()),
 }  # fmt: skip
 
+# How much longer than its settings say it waits: as if the machine were that much faster.
+PATIENCE = float(os.environ.get("STANDIN_PATIENCE", "1"))
+
 Answer = Mapping[str, object]
 
 
@@ -40,8 +43,8 @@ def run(command: str, text: str, seconds: float | None) -> Answer:
     """In a session of its own, without a terminal."""
     try:
         done = subprocess.run(
-            ["/bin/sh", "-c", command], input=text, capture_output=True, text=True, timeout=seconds,
-            start_new_session=True, env=ENVIRON, check=False,
+            ["/bin/sh", "-c", command], input=text, capture_output=True, text=True, check=False,
+            timeout=seconds and seconds * PATIENCE, start_new_session=True, env=ENVIRON,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"status": None, "stdout": "", "stderr": ""}
