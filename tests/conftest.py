@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import signal
 from collections.abc import Coroutine, Iterator
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from helpers.private_bus import DBusDaemon, PrivateBus
 
 # Seconds; a test that waits longer waits for something that will not come.
 TEST_TIMEOUT = float(os.environ.get("MUSTERD_TEST_TIMEOUT", "90"))
+
+# A shell has what it starts in the background ignore it, and all below: some tests send it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(tryfirst=True)
