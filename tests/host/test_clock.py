@@ -11,18 +11,25 @@ SECOND = 1_000_000_000
 
 @dataclass
 class Times:
-    """Both clocks of a kernel, in ns."""
+    """Both clocks of a kernel, in ns. Who reads them is held up after each of the next so many readings."""
 
     realtime: int = 1_800_000_000 * SECOND
     boottime: int = 1000 * SECOND
+    hold_ups: int = 0
 
     def pass_by(self, seconds: float, *, slew: float = 0.0) -> None:
         self.boottime += int(seconds * SECOND)
         self.realtime += int((seconds + slew) * SECOND)
 
+    def read(self, value: int) -> int:
+        if self.hold_ups:
+            self.hold_ups -= 1
+            self.pass_by(10)
+        return value
+
 
 def clock_of(times: Times) -> HostClock:
-    return HostClock(lambda: times.realtime, lambda: times.boottime)
+    return HostClock(lambda: times.read(times.realtime), lambda: times.read(times.boottime))
 
 
 def test_the_real_clock_counts_microseconds_and_was_not_set() -> None:
@@ -40,6 +47,17 @@ def test_passing_time_and_a_slewing_clock_are_no_step() -> None:
         times.pass_by(60, slew=0.03)
         clock.now()
     assert clock.stepped() == 0
+
+
+@pytest.mark.parametrize("hold_ups", range(1, 12))
+def test_who_is_held_up_between_two_clocks_sees_no_step(hold_ups: int) -> None:
+    times = Times()
+    clock = clock_of(times)
+    times.hold_ups = hold_ups
+    clock.now()
+    assert clock.stepped() == 0
+    times.hold_ups = hold_ups
+    assert clock_of(times).mark().offset == clock.mark().offset
 
 
 def test_a_step_in_either_direction_is_dated_by_the_new_time() -> None:

@@ -3,7 +3,6 @@
 import errno
 import os
 import select
-import time
 from collections.abc import Collection, Mapping
 from functools import cache
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import NamedTuple, Self
 from musterd.agents.base import ProcessFacts
 from musterd.core.session import PidRef
 from musterd.core.units import USEC_PER_SEC
+from musterd.host.clocks import boottime_ns, read_clocks
 
 TICK_USEC = USEC_PER_SEC // os.sysconf("SC_CLK_TCK")
 
@@ -101,8 +101,8 @@ def _read_boot_id() -> str:
 
 def usec_of_ticks(ticks: int) -> int:
     """Realtime µs of a start time, in ticks of CLOCK_BOOTTIME (`btime` of /proc/stat has no fractions)."""
-    boot = time.clock_gettime_ns(time.CLOCK_REALTIME) - time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    return boot // 1000 + ticks * TICK_USEC
+    now, boottime = read_clocks()
+    return (now - boottime) // 1000 + ticks * TICK_USEC
 
 
 @cache
@@ -118,7 +118,7 @@ def has_pidfs() -> bool:
 
 def ticks_now() -> int:
     """What starts from now on has no start time before this one."""
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // (1000 * TICK_USEC)
+    return boottime_ns() // (1000 * TICK_USEC)
 
 
 class HeldProcess:
