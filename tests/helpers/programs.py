@@ -11,12 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
+from musterd.host.process import read_stat
 from musterd.host.table import Table
 
 Found = TypeVar("Found")
 
+PATIENCE = 60.0  # seconds, on a busy machine, for what comes at once
 
-def until(look: Callable[[], Found | None], what: str, seconds: float = 60.0) -> Found:
+
+def until(look: Callable[[], Found | None], what: str, seconds: float = PATIENCE) -> Found:
     """The first truthy thing `look` sees, for what nothing tells of."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
@@ -47,6 +50,7 @@ class Programs:
             stdout=subprocess.PIPE,
         )
         self._started.append(program)
+        until(lambda: _runs(program.pid), "it runs")
         return program.pid
 
     def read_line(self, pid: int) -> str:
@@ -92,11 +96,16 @@ class Programs:
         for pidfd in self._adopted:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-            select.select([pidfd], [], [], 60)
+            select.select([pidfd], [], [], PATIENCE)
             os.close(pidfd)
 
     def _of(self, pid: int) -> subprocess.Popen[str]:
         return next(program for program in self._started if program.pid == pid)
+
+
+def _runs(pid: int) -> bool:
+    """Whether it is the program that was meant: in the midst of execve(2) it has no arguments. Or was it."""
+    return bool(Path(f"/proc/{pid}/cmdline").read_bytes()) or read_stat(pid).has_ended
 
 
 def shell(script: str) -> Sequence[str]:

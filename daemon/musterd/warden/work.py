@@ -30,12 +30,14 @@ Look = Callable[[], Awaitable[Sequence[Child] | Unknown]]
 async def work(session: Session, check_command: Sequence[str], seconds: float, children: Look) -> Work:
     """As ports.Warden.work; `children` looks for those of this moment that did not come to ask."""
     inquiry = _Inquiry(seconds)
-    names, files, reason = await asyncio.gather(
-        inquiry.ask("its processes", _names(session, children), ()),
-        inquiry.ask("its directory", _files(session), None),
-        inquiry.ask("the check", _reason(session, check_command), ""),
-    )
-    return Work(names, files, reason, tuple(inquiry.unknown))
+    try:
+        async with asyncio.TaskGroup() as tasks:  # gather() may leave some behind when cancelled
+            names = tasks.create_task(inquiry.ask("its processes", _names(session, children), ()))
+            files = tasks.create_task(inquiry.ask("its directory", _files(session), None))
+            reason = tasks.create_task(inquiry.ask("the check", _reason(session, check_command), ""))
+    except ExceptionGroup as group:
+        raise group.exceptions[0] from None
+    return Work(names.result(), files.result(), reason.result(), tuple(inquiry.unknown))
 
 
 @dataclass(slots=True)
