@@ -86,7 +86,6 @@ def test_a_socket_made_anew_is_found_again(tmp_path: Path, monkeypatch: pytest.M
     notifier.close()
 
 
-@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_service_manager_that_is_gone_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

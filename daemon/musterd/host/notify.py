@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 import time
 
 from sdnotify import SystemdNotifier
@@ -69,10 +70,18 @@ class Notifier:
 
     def _deliver(self, state: str) -> None:
         if self._systemd is None:
+            _find_listener()
             self._systemd = SystemdNotifier(debug=True)
             self._systemd.socket.settimeout(SEND_TIMEOUT)
         # sdnotify 0.3.2 encodes as Latin-1 where the protocol wants UTF-8: this makes it send our bytes.
         self._systemd.notify(state.encode("utf-8", "replace").decode("latin-1"))
+
+
+def _find_listener() -> None:
+    """OSError if nobody listens: sdnotify 0.3.2 would leave its socket open over that."""
+    address = os.environ["NOTIFY_SOCKET"]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        probe.connect(f"\0{address[1:]}" if address.startswith("@") else address)
 
 
 def _watchdog_interval() -> float | None:
