@@ -1,14 +1,17 @@
 """Agents that nobody registered: found when they open their files, and told of once."""
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
+from helpers.programs import PATIENCE
 from helpers.scribe import Scene, scene, session_of
 from musterd.core.session import Agent, SessionId
 from musterd.host.files import Files
 from musterd.ports import Appeared, Gone
+from musterd.warden import discovery as discovery_module
 from musterd.warden.discovery import Discovery
 
 
@@ -78,19 +81,22 @@ async def test_opening_its_settings_brings_an_agent_on_the_roll(tmp_path: Path) 
         here.write("settings", "x")
         await here.warden.sweep()
         pid = here.start(f"cat {tmp_path}/.scribe/settings; read line")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert (await here.event(Appeared)).leader.process.pid == pid
 
 
-async def test_a_program_that_becomes_an_agent_after_it_opened_them_is_found(tmp_path: Path) -> None:
+async def test_a_program_that_becomes_an_agent_after_it_opened_them_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An interpreter reads the settings; what it is can be seen only later."""
+    monkeypatch.setattr(discovery_module, "DELAYS", (0.1, 5.0))
     async with scene(tmp_path) as here:
         here.write("settings", "x")
         settings = tmp_path / ".scribe" / "settings"
         pid = here.programs.start(
-            "sh", "-c", f"cat {settings}; sleep 0.8; exec {here.scribe} -c 'read line\n:'"
+            "sh", "-c", f"cat {settings}; sleep 0.5; exec {here.scribe} -c 'read line\n:'"
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert (await here.event(Appeared)).leader.process.pid == pid
 
 
@@ -99,7 +105,7 @@ async def test_settings_whose_directory_comes_later_count(tmp_path: Path) -> Non
         await here.warden.sweep()
         pid = here.start()
         here.write("settings", "x")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert (await here.event(Appeared)).leader.process.pid == pid
 
 
@@ -107,7 +113,7 @@ async def test_without_any_event_the_interval_finds_it(tmp_path: Path) -> None:
     async with scene(tmp_path, interval=0.2) as here:
         await here.warden.sweep()
         pid = here.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE):
             assert (await here.event(Appeared)).leader.process.pid == pid
 
 
@@ -119,6 +125,33 @@ async def test_a_session_that_registers_while_it_is_found_is_told_of_once_at_mos
         await here.warden.watch(session_of(leader))
         await sweep
         assert await told(here) == []
+
+
+@pytest.mark.parametrize(("cost", "is_soon"), [("waits", True), ("works", False)])
+async def test_looks_that_take_long_put_off_the_next_only_if_they_cost_much(
+    monkeypatch: pytest.MonkeyPatch, cost: str, is_soon: bool
+) -> None:
+    """On a busy machine they take long, and cost no more than on another."""
+    monkeypatch.setattr(discovery_module, "SAVED_UP", 0.5)
+    files, swept = Files(), asyncio.Event()
+
+    async def sweep() -> None:
+        if cost == "waits":
+            await asyncio.sleep(1.0)
+        while cost == "works" and time.process_time() - began < 1.0:
+            pass
+        swept.set()
+
+    discovery = Discovery(files, [], sweep, 3600.0)
+    began = time.process_time()
+    discovery.start()
+    await swept.wait()
+    await asyncio.sleep(0)
+    discovery._opened()
+    due = min(timer.when() for timer in discovery._due.values()) - asyncio.get_running_loop().time()
+    assert (due <= min(discovery_module.DELAYS)) == is_soon
+    await discovery.close()
+    files.close()
 
 
 @pytest.mark.parametrize("turns", range(6))
@@ -137,6 +170,6 @@ async def test_a_file_that_is_opened_as_we_leave_holds_nothing_up(turns: int) ->
     discovery._wanted.set()
     for _ in range(turns):
         await asyncio.sleep(0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         await discovery.close()
     files.close()

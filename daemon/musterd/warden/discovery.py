@@ -18,8 +18,9 @@ logger = logging.getLogger(__name__)
 # An interpreter opens an agent's files before, or a while after, /proc shows the agent: look twice.
 DELAYS = (0.3, 1.5)  # seconds
 
-# A program that opens these files all the time must not keep us looking: this share of the time at the most.
-# What was saved up before is not counted: many agents that start at once are worth more than one look.
+# A program that opens these files all the time must not keep us looking: this share of one processor at the
+# most. That a look takes long where others are busy is no reason to look later still. What was saved up
+# before is not counted: many agents that start at once are worth more than one look.
 LARGEST_SHARE = 0.05
 SAVED_UP = 2.0  # seconds of looking
 
@@ -35,7 +36,7 @@ class Discovery:
         self._interval = interval  # seconds after which to look even so: not every agent opens a known file
         self._due: dict[float, asyncio.TimerHandle] = {}
         self._wanted = asyncio.Event()
-        self._debt = 0.0  # seconds that were spent on sweeps, less what time has paid back
+        self._debt = 0.0  # seconds of a processor that were spent on sweeps, less what time has paid back
         self._paid_at = time.monotonic()
         self._paths = sorted(set(paths))
         self._workers = Workers()
@@ -95,14 +96,14 @@ class Discovery:
     async def _run(self) -> None:
         await self._listening
         while True:
-            began = time.monotonic()
+            began = time.process_time()
             try:
                 await self._sweep()
             except MusterError as exc:
                 logger.warning("%s, ignoring", str(exc).rstrip("."))
             except Exception:
                 logger.exception("Cannot look for new agents, ignoring")
-            self._spend(time.monotonic() - began)
+            self._spend(time.process_time() - began)
             with suppress(TimeoutError):  # wait_for() of Python 3.11 may lose a cancellation
                 async with asyncio.timeout(until_tick(self._interval)):
                     await self._wanted.wait()
