@@ -9,8 +9,10 @@ from pathlib import Path
 
 import psutil
 import pytest
+from hypothesis import HealthCheck, settings
 
 from helpers.private_bus import DBusDaemon, PrivateBus
+from musterd.host import programs
 
 # Seconds; a test that waits longer waits for something that will not come.
 TEST_TIMEOUT = float(os.environ.get("MUSTERD_TEST_TIMEOUT", "90"))
@@ -18,6 +20,35 @@ TEST_TIMEOUT = float(os.environ.get("MUSTERD_TEST_TIMEOUT", "90"))
 # A shell has what it starts in the background ignore it, and all below: some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# How long an example takes says nothing on a busy machine; and in CI the same ones come each time.
+settings.register_profile(
+    "musterd", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize="CI" in os.environ
+)
+settings.load_profile("musterd")
+
+# What the parts of the daemon that run within a test wait for: real programs, which a busy machine may keep
+# waiting. A test of such a patience sets that one itself.
+PATIENCE = 60.0  # seconds
+PATIENCES = {
+    "musterd.host.panes": ("START_TIMEOUT",),
+    "musterd.host.query": ("TIMEOUT",),
+    "musterd.host.tmux": ("TIMEOUT",),
+    "musterd.host.workers": ("PATIENCE",),
+    "musterd.warden.ending": ("KILL_PATIENCE", "LOOK_PATIENCE", "QUIT_PATIENCE", "TERM_PATIENCE"),
+    "musterd.warden.notice": ("NOTICE_PATIENCE", "PROMPT_PATIENCE", "TYPING_PATIENCE"),
+    "musterd.warden.revive": ("TMUX_PATIENCE",),
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for module, names in PATIENCES.items():
+            for name in names:
+                patch.setattr(f"{module}.{name}", PATIENCE)
+        patch.setattr("musterd.host.programs._LOOKS", round(PATIENCE / programs._PAUSE))
+        yield
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 
-from helpers.programs import Programs, until
+from helpers.programs import PATIENCE, Programs, until
 from helpers.scribe import Scene, scene, session_of
 from helpers.tmux import TmuxServer
 from musterd.agents.base import ProcessFacts
 from musterd.core.errors import NotResumable
-from musterd.core.session import Session
+from musterd.core.session import Agent, Session, SessionId
+from musterd.host import tmux
 from musterd.host.panes import Panes, Place
 from musterd.host.process import read_environ, read_facts, read_stat
 from musterd.host.table import Table
@@ -116,6 +117,13 @@ class Stage:
         rows = self.server.run("capture-pane", "-p", "-t", pane).splitlines()
         return "".join(row.ljust(int(self.server.about(pane, "pane_width"))) for row in rows).rstrip()
 
+    def waits(self, pane: str) -> None:
+        """Until the shell is at its prompt, with nothing behind it."""
+        top = int(self.server.about(pane, "pane_pid"))
+        until(
+            lambda: foreground(top) == top and self.flat(pane).endswith("here$"), "it has its prompt again"
+        )
+
     def panes(self) -> list[str]:
         return self.server.run("list-panes", "-a", "-F", "#{pane_id}").split()
 
@@ -135,6 +143,8 @@ async def stage(home: Path, server: TmuxServer, *, bus: str = "system") -> Async
     functions.mkdir(parents=True)
     (functions / "fish_prompt.fish").write_text("function fish_prompt; echo -n 'here$ '; end")
     (functions / "fish_greeting.fish").write_text("function fish_greeting; end")
+    # Where that is missing, it reads all manual pages behind its prompt: for a minute, on a busy machine.
+    (home / ".local" / "share" / "fish" / "generated_completions").mkdir(parents=True)
     async with scene(home, bus=bus) as here:
         yield Stage(here, server, work)
 
@@ -145,7 +155,7 @@ async def shell_session(on: Stage, *shell: str) -> tuple[str, Session]:
     on.shown(pane, "here$")
     on.type_in(pane, shlex.join(["scribe", "-c", on.script]), "Enter")
     session = await on.ended(pane)
-    until(lambda: not on.scribe_of(pane), "it is gone")
+    on.waits(pane)
     return pane, session
 
 
@@ -208,9 +218,10 @@ async def test_a_shell_that_is_in_its_directory_already_stays_there(
 
 
 async def test_a_shell_that_waits_for_the_order_to_resume_starts_it(
-    tmp_path: Path, server: TmuxServer
+    tmp_path: Path, server: TmuxServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who types `musterctl resume` into the pane has it in the way, until it leaves."""
+    monkeypatch.setattr(prompt, "PROMPT_WAIT", PATIENCE)
     async with stage(tmp_path, server) as on:
         pane, session = await shell_session(on, *BASH)
         order_in(on, pane)
@@ -392,15 +403,18 @@ async def test_a_shell_that_is_busy_is_left_alone(
 
 
 def _settled(server: TmuxServer, pane: str) -> str:
-    """What a pane shows once that is the same for a while."""
-    seen: list[str] = []
+    """What a pane shows once that is the same for a while, in which none of its programs is at work."""
+    top = int(server.about(pane, "pane_pid"))
+    seen: list[tuple[str, bool]] = []
 
     def is_same() -> bool:
-        seen.append(server.run("capture-pane", "-p", "-t", pane))
-        return len(seen) > 30 and len(set(seen[-30:])) == 1
+        table = Table.read()
+        is_at_work = any(row.state in "RD" for row in (table.rows[top], *table.descendants(top)))
+        seen.append((server.run("capture-pane", "-p", "-t", pane), is_at_work))
+        return len(seen) >= 30 and all(look == (seen[-1][0], False) for look in seen[-30:])
 
     until(is_same, "it is still")
-    return seen[-1]
+    return seen[-1][0]
 
 
 @pytest.mark.parametrize("mode", ["copy-mode", "synchronize-panes"])
@@ -426,6 +440,29 @@ async def test_a_pane_that_is_gone_gets_a_new_window(tmp_path: Path, server: Tmu
         assert place[0] == server.socket
         assert (leader.facts.cwd, leader.facts.argv) == (str(on.work), session.resume_command)
         assert not (tmp_path / "formats").exists()
+
+
+async def test_a_server_that_is_slow_is_still_its_server(
+    tmp_path: Path, server: TmuxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a busy machine: it answers later than anybody who only looks would wait."""
+    monkeypatch.setattr(tmux, "TIMEOUT", 0.1)
+    async with scene(tmp_path) as here:
+        on = Stage(here, server, tmp_path)
+        session = Session(
+            SessionId("k3v9qd"), Agent.PI, os.getuid(), None, cwd=str(tmp_path),
+            terminal=tmux_terminal(server.socket, "%99"), resume_command=(on.program, "-c", "sleep 1000; :"),
+        )  # fmt: skip
+        server.stop()
+        resume = asyncio.ensure_future(here.warden.resume(session))
+        await asyncio.sleep(0.5)
+        assert not resume.done()
+        os.kill(server.pid, signal.SIGCONT)
+        await resume
+        monkeypatch.setattr(tmux, "TIMEOUT", PATIENCE)
+        place = parse_terminal((await on.returned()).terminal)
+        assert place
+        assert place[0] == server.socket
 
 
 async def test_a_pane_of_that_number_of_a_later_server_is_another_one(

@@ -73,11 +73,12 @@ def _merge(one: Pane, other: Pane) -> Pane:
 
 
 class Server:
-    """One tmux server, by its socket. Each call answers within `TIMEOUT` or raises Unanswered."""
+    """One tmux server, by its socket. A call answers within `patience` (`TIMEOUT`), or raises Unanswered."""
 
-    def __init__(self, socket: str, uid: int) -> None:
+    def __init__(self, socket: str, uid: int, patience: float | None = None) -> None:
         self.socket = socket
         self._uid = uid
+        self._patience = patience
         self._silent_until = 0.0
         self._workers = Workers(threads=1)  # the socket may be anywhere
 
@@ -123,12 +124,13 @@ class Server:
         if time.monotonic() < self._silent_until:
             raise Unanswered(f"tmux server '{self.socket}' did not answer a moment ago")
         await self._check_socket()
+        patience = TIMEOUT if self._patience is None else self._patience
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(patience):
                 code, output = await run("tmux", "-u", "-S", self.socket, *command)
         except TimeoutError as exc:
             self._silent_until = time.monotonic() + SILENCE
-            message = f"tmux server '{self.socket}' did not answer within {TIMEOUT:g} s"
+            message = f"tmux server '{self.socket}' did not answer within {patience:g} s"
             raise Unanswered(message) from exc
         except OSError as exc:
             raise Unanswered(f"tmux cannot be run: {exc.strerror}") from exc

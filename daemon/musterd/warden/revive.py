@@ -35,6 +35,10 @@ ORIGINS_LIMIT = 2_000  # sessions of which we remember how their leader was star
 # When to look for what was started: seconds after the start. Nothing tells when a program becomes an agent.
 LOOKS = (0.3, 0.7, 1.5, 3.0, 5.0, 8.0, 12.0, 20.0, 30.0)
 
+# Seconds for one call. Who took a server that is slow, as on a busy machine, for none would bring a session
+# back elsewhere.
+TMUX_PATIENCE = 5.0
+
 NEW_SESSION = "musterd"  # name of the tmux session that is made where there is none
 
 _INTERPRETERS = ("node", "nodejs", "bun", "deno", "python")
@@ -113,7 +117,7 @@ class Revival:
         known = parse_terminal(self.session.terminal)
         default = default_socket(self.uid)
         for socket in dict.fromkeys((known[0], default) if known else (default,)):
-            panes = Panes(socket, self.uid)
+            panes = Panes(socket, self.uid, TMUX_PATIENCE)
             try:
                 place = await panes.place(known[1]) if known and socket == known[0] else None
                 own = place if place and self._is_its_own(place) else None
@@ -147,7 +151,7 @@ class Revival:
         path = self._environ.get("PATH") or _own_path()
         command = await self._aside(partial(self._command, path))
         try:
-            pane = await Panes(socket, self.uid).start(NEW_SESSION, self.session.cwd, command)
+            pane = await Panes(socket, self.uid, TMUX_PATIENCE).start(NEW_SESSION, self.session.cwd, command)
         except (Unanswered, OSError) as exc:
             raise Failed(f"There is no terminal to be had: {exc}.") from exc
         return tmux_terminal(socket, pane)
