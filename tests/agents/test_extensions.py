@@ -53,7 +53,7 @@ class Stand:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._node.communicate(timeout=20)
+        self._node.communicate(timeout=60)
 
     def do(self, *step: object) -> Any:
         assert self._node.stdin
@@ -90,7 +90,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def until(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not (found := look()):
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -83,7 +83,12 @@ class Daemon:
             with (self.work / "log").open("a") as log:
                 env = self.env(NOTIFY_SOCKET=str(path))
                 self.process = subprocess.Popen(self.command, env=env, stderr=log, text=True)
-            self._await_ready(notify)
+            try:
+                self._await_ready(notify)
+            except BaseException:
+                self.process.kill()
+                self.process.wait()
+                raise
 
     @property
     def command(self) -> list[str]:

@@ -22,9 +22,9 @@ from typing import Any, Self
 
 from .programs import until
 
-BOOT_TIMEOUT = 60.0  # seconds, on a busy machine; it takes two
-STOP_TIMEOUT = 30.0
-RUN_TIMEOUT = 120.0
+BOOT_TIMEOUT = 120.0  # seconds, on a busy machine; it takes two
+STOP_TIMEOUT = 120.0
+RUN_TIMEOUT = 600.0
 
 NAME = "org.musterd.Muster1"
 ROOT = "/org/musterd/Muster1"
@@ -246,6 +246,7 @@ class Machine:
         return dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
 
     def journal(self, unit: str) -> str:
+        self.run("journalctl", "--sync")  # what was logged until now
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
     def busctl(self, *args: str, user: str = "") -> Outcome:

@@ -1,8 +1,9 @@
-"""Processes to be leaders: they do nothing until they are ended."""
+"""Processes to be leaders, which do nothing until they are ended; and what a process has open."""
 
+import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 
 @contextmanager
@@ -16,3 +17,12 @@ def sleepers(count: int) -> Iterator[Sequence[subprocess.Popen[bytes]]]:
             assert process.stdin
             process.stdin.close()
             process.wait()
+
+
+def open_files(pid: int) -> list[str]:
+    """What the fds of a process lead to; without those that it closes meanwhile."""
+    found, folder = [], f"/proc/{pid}/fd"
+    for fd in os.listdir(folder):
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"{folder}/{fd}"))
+    return found

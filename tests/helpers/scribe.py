@@ -1,5 +1,6 @@
 """An agent for tests: a shell under another name, whose files the test writes."""
 
+import asyncio
 import json
 import os
 import shutil
@@ -10,13 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from helpers.programs import Programs, until
+from helpers.programs import Programs
 from musterd.agents.base import Adapter, ProcessFacts, Query, Records, Role, ScreenReading
 from musterd.core.event import AgentEvent, EventKind
 from musterd.core.evidence import Native, NativeState, Observation
 from musterd.core.session import Agent, Session, SessionId
 from musterd.host.clock import HostClock
-from musterd.host.process import read_facts
 from musterd.ports import Leader, WardenEvent
 from musterd.warden.local import LocalWarden
 
@@ -103,9 +103,7 @@ class Scene:
     ) -> int:
         """The pid of a scribe (or of its launcher) that runs a shell script."""
         program = self.home / "bin" / ("launcher" if launcher else "scribe")
-        pid = self.programs.start(program, "-c", f"{script}\n:", environ=environ)
-        until(lambda: read_facts(pid).argv, "it runs")
-        return pid
+        return self.programs.start(program, "-c", f"{script}\n:", environ=environ)
 
     async def session(self, pid: int, name: str = "s", *, transcript: Path | None = None) -> Session:
         """On the roll, as a manager would put it there, and watched."""
@@ -176,6 +174,8 @@ async def scene(home: Path, *, interval: float = 3600.0, bus: str = "system") ->
         warden = LocalWarden(os.getuid(), adapters, HostClock(), str(home), bus=bus, interval=interval)
         try:
             await warden.sweep()  # behind the one that it does at its start
+            if warden._discovery:
+                await asyncio.wait([warden._discovery._listening])
             yield Scene(home, programs, warden)
         finally:
             await warden.close()

@@ -3,8 +3,9 @@
 import asyncio
 import json
 import os
+import subprocess
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -93,17 +94,19 @@ class System:
             if len(found) == len(reasons) and all(r in f for r, f in zip(reasons, found, strict=True)):
                 return
 
-    @contextmanager
-    def process(self, uid: int, *command: str) -> Iterator[int]:
-        """A process of that user, doing nothing unless told otherwise -> its pid."""
-        import subprocess
+    def process(self, uid: int, *command: str) -> AbstractContextManager[int]:
+        return process_of(uid, *command)
 
-        with subprocess.Popen(as_user(uid, *(command or ("cat",))), stdin=subprocess.PIPE) as process:
-            try:
-                _await_uid(process.pid, uid)
-                yield process.pid
-            finally:
-                process.kill()
+
+@contextmanager
+def process_of(uid: int, *command: str) -> Iterator[int]:
+    """A process of that user, doing nothing unless told otherwise -> its pid."""
+    with subprocess.Popen(as_user(uid, *(command or ("cat",))), stdin=subprocess.PIPE) as process:
+        try:
+            _await_uid(process.pid, uid)
+            yield process.pid
+        finally:
+            process.kill()
 
 
 @asynccontextmanager

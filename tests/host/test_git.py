@@ -219,7 +219,7 @@ def test_the_traps_are_good(
 ) -> None:
     set_trap(repository, trap)
     command = ["git", "-C", str(repository.path), "status"]
-    subprocess.run(command, check=False, capture_output=True, timeout=20)
+    subprocess.run(command, check=False, capture_output=True, timeout=60)
     assert Path(trap).with_name("sprung").exists()
 
 

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator
 
 import pytest
 
-from helpers.programs import Programs, shell, until
+from helpers.programs import PATIENCE, Programs, shell, until
 from musterd.agents.base import ProcessFacts
 from musterd.core.session import PidRef
 from musterd.host import process, table, workers
-from musterd.host.process import HeldProcess, Stat
+from musterd.host.process import Stat
 from musterd.host.table import FactsCache, Table, usage_of
 
 
@@ -93,7 +93,7 @@ async def test_one_whose_memory_cannot_be_read_holds_up_nobody(
     programs: Programs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the kernel makes of a lock that somebody holds on it is played: a read that does not return."""
-    monkeypatch.setattr(workers, "PATIENCE", 0.1)
+    monkeypatch.setattr(workers, "PATIENCE", 1.0)
     cache, freed = FactsCache(()), threading.Event()
     locked, other = (programs.start("sleep", "60") for _ in range(2))
     read = process.read_facts
@@ -109,7 +109,7 @@ async def test_one_whose_memory_cannot_be_read_holds_up_nobody(
     assert (cache.get(rows[0]), cache.get(rows[1]) is not None) == (None, True)
     assert await cache.aside(locked, lambda: "told", "silent") == "silent"
     freed.set()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not await learned(cache, locked):
             pass
 
@@ -133,6 +133,5 @@ def test_what_ended_meanwhile_costs_nothing(programs: Programs) -> None:
 
 def test_the_pass_starts_no_process(programs: Programs) -> None:
     """The children of this process are those of the test, before and after."""
-    with HeldProcess(os.getpid()) as held:
-        before = Table.read().descendants(held.ref.pid)
-        assert pids(Table.read().descendants(held.ref.pid)) == pids(before)
+    before = Table.read().descendants(os.getpid())
+    assert pids(Table.read().descendants(os.getpid())) <= pids(before)

@@ -31,6 +31,8 @@ RECORD = HERE / "hooks" / "record.py"
 
 Found = TypeVar("Found")
 
+PATIENCE = 60.0  # seconds, on a busy machine, for what comes soon
+
 
 class Overdue(AssertionError):
     """What should have happened did not, in time."""
@@ -249,7 +251,7 @@ class Lab:
             env=self._env(),
         ))  # fmt: skip
         self._stack.callback(self.model.kill)
-        port = until(lambda: port_file.exists() and port_file.read_text(), 20, "the model listens")
+        port = until(lambda: port_file.exists() and port_file.read_text(), PATIENCE, "the model listens")
         self.url = f"http://127.0.0.1:{port}"
         self.tmux("new-session", "-d", "-s", "keeper", "sleep", "infinity")
         self.tmux("set-option", "-g", "default-shell", "/bin/bash")
@@ -339,14 +341,14 @@ class Pane:
     def type(self, text: str) -> None:
         """Waits for the echo: some agents take text and Enter in one burst for a paste."""
         self.lab.tmux("send-keys", "-t", self.name, "-l", text)
-        self.wait_for(re.escape(text[-20:]), 20)
+        self.wait_for(re.escape(text[-20:]))
         time.sleep(0.4)  # and for their burst timers, which nothing announces
 
     def submit(self, text: str) -> None:
         self.type(text)
         self.press("Enter")
 
-    def wait_for(self, pattern: str, seconds: float = 30) -> str:
+    def wait_for(self, pattern: str, seconds: float = PATIENCE) -> str:
         try:
             until(lambda: re.search(pattern, self.screen(), re.MULTILINE), seconds, f"{pattern!r}")
         except Overdue as overdue:

@@ -11,7 +11,7 @@ from helpers.client import client
 from helpers.daemon import NAME, Daemon
 from musterd.bus.signals import Match
 
-from .agents import AGENTS, Lab, until
+from .agents import AGENTS, PATIENCE, Lab, until
 from .test_life import appear, child_named, state_is, the_one
 
 pytestmark = pytest.mark.real
@@ -23,7 +23,7 @@ def ours(lab: Lab, daemon: Daemon) -> list[str]:
 
 
 def eligible(daemon: Daemon, session_id: str) -> None:
-    until(lambda: daemon.explain(session_id)[0] == "eligible", 15, "it is eligible")
+    until(lambda: daemon.explain(session_id)[0] == "eligible", PATIENCE, "it is eligible")
 
 
 @pytest.mark.parametrize("key", ["codex", "opencode", "gemini"])
@@ -33,18 +33,18 @@ def test_permission_dialog_keeps_and_its_answer_frees(
     agent, daemon = AGENTS[key], hooked_daemon
     pane = hooked_lab.start(agent, *(agent.asking or ()))
     pane.submit(agent.ask)
-    session = until(lambda: the_one(hooked_lab, daemon, agent), 10, "it is on the roll")["Id"]
-    until(state_is(daemon, session, "waiting"), 20, "it waits")
+    session = until(lambda: the_one(hooked_lab, daemon, agent), PATIENCE, "it is on the roll")["Id"]
+    until(state_is(daemon, session, "waiting"), PATIENCE, "it waits")
     assert daemon.explain(session)[0] == "keep"
     pane.press("Escape")
-    until(state_is(daemon, session, "idle"), 10, "it is idle")
+    until(state_is(daemon, session, "idle"), PATIENCE, "it is idle")
 
 
 @pytest.mark.parametrize("key", ["pi", "codex", "gemini"])
 def test_draft_keeps_and_is_kept(hooked_lab: Lab, hooked_daemon: Daemon, key: str) -> None:
     pane, session, _ = appear(hooked_lab, hooked_daemon, AGENTS[key])
     pane.submit("hello")
-    pane.wait_for("MOCK-REPLY", 40)
+    pane.wait_for("MOCK-REPLY")
     eligible(hooked_daemon, session)
     pane.type("not sent yet")
     verdict, _, gates = hooked_daemon.explain(session)
@@ -57,12 +57,12 @@ def test_draft_keeps_and_is_kept(hooked_lab: Lab, hooked_daemon: Daemon, key: st
 def test_interrupted_turn_is_a_turn_that_ended(hooked_lab: Lab, hooked_daemon: Daemon, key: str) -> None:
     pane, session, _ = appear(hooked_lab, hooked_daemon, AGENTS[key])
     pane.submit("please MOCK:hang=20")
-    until(state_is(hooked_daemon, session, "busy"), 10, "it is busy")
+    until(state_is(hooked_daemon, session, "busy"), PATIENCE, "it is busy")
     pane.press("Escape")
     if key == "opencode":
         pane.wait_for("again to interrupt")
         pane.press("Escape")
-    until(state_is(hooked_daemon, session, "idle"), 10, "it is idle")
+    until(state_is(hooked_daemon, session, "idle"), PATIENCE, "it is idle")
     eligible(hooked_daemon, session)
 
 
@@ -70,10 +70,10 @@ def test_tool_that_lives_on_after_escape_keeps(hooked_lab: Lab, hooked_daemon: D
     """Codex calls it a background terminal; its turn is over, its work is not."""
     pane, session, _ = appear(hooked_lab, hooked_daemon, AGENTS["codex"])
     pane.submit("please MOCK:sleep=30")
-    until(lambda: child_named(pane, "sleep"), 20, "its tool runs")
-    pane.wait_for(r"Working \([12]s")  # sooner, and Escape ends the tool with the turn
+    until(lambda: child_named(pane, "sleep"), PATIENCE, "its tool runs")
+    pane.wait_for(r"Working \([1-9]")  # sooner, and Escape ends the tool with the turn
     pane.press("Escape")
-    until(state_is(hooked_daemon, session, "idle"), 10, "it is idle")
+    until(state_is(hooked_daemon, session, "idle"), PATIENCE, "it is idle")
     verdict, _, gates = hooked_daemon.explain(session)
     assert verdict == "keep"
     assert gates["children"][0] == "keep"
@@ -82,11 +82,11 @@ def test_tool_that_lives_on_after_escape_keeps(hooked_lab: Lab, hooked_daemon: D
 def test_two_in_one_directory_stay_two_over_a_restart(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
     agent, daemon = AGENTS["codex"], hooked_daemon
     panes = [hooked_lab.start(agent) for _ in range(2)]
-    until(lambda: len(ours(hooked_lab, daemon)) == 2, 3, "both are on the roll")
+    until(lambda: len(ours(hooked_lab, daemon)) == 2, PATIENCE, "both are on the roll")
     for pane in panes:
         pane.submit("hello")
     for pane in panes:
-        pane.wait_for("MOCK-REPLY", 40)
+        pane.wait_for("MOCK-REPLY")
     ids = ours(hooked_lab, daemon)
     talks = {daemon.session(one)["AgentSessionId"] for one in ids}
     assert len(talks) == 2
@@ -94,7 +94,7 @@ def test_two_in_one_directory_stay_two_over_a_restart(hooked_lab: Lab, hooked_da
     assert ours(hooked_lab, daemon) == ids
     assert {daemon.session(one)["AgentSessionId"] for one in ids} == talks
     for one in ids:
-        until(state_is(daemon, one, "idle"), 5, "it is still idle")
+        until(state_is(daemon, one, "idle"), PATIENCE, "it is still idle")
         eligible(daemon, one)
 
 

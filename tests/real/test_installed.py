@@ -10,7 +10,7 @@ from helpers.daemon import Daemon
 from musterd.agents.catalog import ADAPTERS
 from musterd.core.session import Agent as Name
 
-from .agents import AGENTS, Lab, until
+from .agents import AGENTS, PATIENCE, Lab, until
 from .test_life import appear, state_is
 from .test_reap import ended, reaper_on
 
@@ -35,15 +35,15 @@ def standing(lab: Lab, name: str) -> dict[str, object]:
 def test_codex_asks_its_user_once_and_then_runs_them(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
     agent, lab = AGENTS["codex"], hooked_lab
     pane = lab.start(agent, "--no-alt-screen", wait=False)
-    pane.wait_for("Hooks need review", 40)
+    pane.wait_for("Hooks need review")
     assert str(standing(lab, "codex")["Doubt"]).startswith("not trusted yet")
     pane.press("Down", "Enter")
     pane.wait_for(agent.ready, 20)
-    until(lambda: standing(lab, "codex")["Doubt"] == "", 10, "they are trusted")
+    until(lambda: standing(lab, "codex")["Doubt"] == "", PATIENCE, "they are trusted")
     assert standing(lab, "codex")["HeardUSec"] == 0
     pane.submit("hello")
-    pane.wait_for("MOCK-REPLY", 40)
-    until(lambda: standing(lab, "codex")["HeardUSec"], 10, "a hook is heard")
+    pane.wait_for("MOCK-REPLY")
+    until(lambda: standing(lab, "codex")["HeardUSec"], PATIENCE, "a hook is heard")
     lab.ctl("hooks", "install", "codex")
     assert standing(lab, "codex")["Doubt"] == ""
 
@@ -70,9 +70,9 @@ def test_pi_leaves_by_itself_when_it_is_reaped(hooked_lab: Lab, hooked_daemon: D
     daemon = hooked_daemon
     pane, session, _ = appear(hooked_lab, daemon, AGENTS["pi"])
     pane.submit("hello")
-    pane.wait_for("MOCK-REPLY", 40)
-    until(state_is(daemon, session, "idle"), 5, "it is idle")
-    until(lambda: daemon.explain(session)[0] == "eligible", 15, "it is eligible")
+    pane.wait_for("MOCK-REPLY")
+    until(state_is(daemon, session, "idle"), PATIENCE, "it is idle")
+    until(lambda: daemon.explain(session)[0] == "eligible", PATIENCE, "it is eligible")
     reaper_on(daemon)
     began = time.monotonic()
     daemon.press()

@@ -11,7 +11,7 @@ import pytest
 
 from helpers.daemon import Daemon
 
-from .agents import AGENTS, Agent, Lab, Pane, until
+from .agents import AGENTS, PATIENCE, Agent, Lab, Pane, until
 
 pytestmark = pytest.mark.real
 
@@ -41,7 +41,7 @@ def timed(look: Callable[[], Any], seconds: float, what: str) -> float:
 def appear(lab: Lab, daemon: Daemon, agent: Agent) -> tuple[Pane, str, float]:
     """Start it and wait until it is on the roll -> its pane, its id, seconds after its prompt was drawn."""
     pane = lab.start(agent)
-    after = timed(lambda: the_one(lab, daemon, agent), 2, "it is on the roll")
+    after = timed(lambda: the_one(lab, daemon, agent), PATIENCE, "it is on the roll")
     session = the_one(lab, daemon, agent)
     assert session
     assert session["CWD"] == str(lab.project)
@@ -51,19 +51,20 @@ def appear(lab: Lab, daemon: Daemon, agent: Agent) -> tuple[Pane, str, float]:
 
 def live(lab: Lab, daemon: Daemon, agent: Agent) -> None:
     pane, session_id, appeared = appear(lab, daemon, agent)
-    pane.submit("please MOCK:sleep=6")
-    until(lambda: child_named(pane, "sleep"), 20, "its tool runs")
-    busy = timed(state_is(daemon, session_id, "busy"), 1, "it is busy")
+    pane.submit("please MOCK:sleep=60")
+    until(lambda: child_named(pane, "sleep"), PATIENCE, "its tool runs")
+    busy = timed(state_is(daemon, session_id, "busy"), PATIENCE, "it is busy")
     verdict, _, gates = daemon.explain(session_id)
     assert verdict == "keep"
     assert gates["children"][0] == "keep", gates
     assert "sleep" in gates["children"][1]
     assert gates["turn"][0] != "pass"
-    pane.wait_for("MOCK-DONE", 40)
-    idle = timed(state_is(daemon, session_id, "idle"), 2, "it is idle")
+    end_tool(pane)
+    pane.wait_for("MOCK-DONE")
+    idle = timed(state_is(daemon, session_id, "idle"), PATIENCE, "it is idle")
     leader = daemon.session(session_id)["Leader"]
     os.kill(leader, signal.SIGKILL)
-    gone = timed(lambda: the_one(lab, daemon, agent) is None, 1, "it left the roll")
+    gone = timed(lambda: the_one(lab, daemon, agent) is None, PATIENCE, "it left the roll")
     print(
         f"{agent.key}: on the roll {appeared:.2f} s after its prompt, busy {busy:.2f} s after its tool ran, "
         f"idle {idle:.2f} s after its answer, gone {gone:.2f} s after SIGKILL"
@@ -88,26 +89,31 @@ def test_idle_one_is_eligible_and_is_reaped_under_pressure(
     daemon = hooked_daemon
     pane, session_id, _ = appear(hooked_lab, daemon, AGENTS[key])
     pane.submit("hello")
-    pane.wait_for("MOCK-REPLY", 40)
-    until(state_is(daemon, session_id, "idle"), 5, "it is idle")
-    until(lambda: daemon.explain(session_id)[0] == "eligible", 10, "it is eligible")
+    pane.wait_for("MOCK-REPLY")
+    until(state_is(daemon, session_id, "idle"), PATIENCE, "it is idle")
+    until(lambda: daemon.explain(session_id)[0] == "eligible", PATIENCE, "it is eligible")
     daemon.press()
-    verdict = until(lambda: daemon.explain(session_id)[0] == "reap", 10, "it would be reaped")
+    verdict = until(lambda: daemon.explain(session_id)[0] == "reap", PATIENCE, "it would be reaped")
     assert verdict, daemon.explain(session_id)
     kinds = until(
         lambda: [row[3] for row in daemon.call("ListEvents", "utts", 50, 0, 0, session_id)[0]],
-        5, "history",
+        PATIENCE, "history",
     )  # fmt: skip
     assert "verdict" in kinds
     # The other direction, in the same wiring: work begins, and nothing would touch it.
-    pane.submit("please MOCK:sleep=4")
-    until(lambda: child_named(pane, "sleep"), 20, "its tool runs")
+    pane.submit("please MOCK:sleep=60")
+    until(lambda: child_named(pane, "sleep"), PATIENCE, "its tool runs")
     assert daemon.explain(session_id)[0] == "keep"
 
 
-def child_named(pane: Pane, name: str) -> bool:
-    """Among its tools: a hook of ours has a `sleep` for a clock, too."""
-    return any(comm(pid) == name and not is_hook(pid) for pid in pane.processes())
+def child_named(pane: Pane, name: str) -> int:
+    """Among its tools -> its pid, or 0. A hook of ours has a `sleep` for a clock, too."""
+    return next((pid for pid in pane.processes() if comm(pid) == name and not is_hook(pid)), 0)
+
+
+def end_tool(pane: Pane) -> None:
+    """Its `sleep`: what stands behind it comes then."""
+    os.kill(until(lambda: child_named(pane, "sleep"), PATIENCE, "its tool"), signal.SIGTERM)
 
 
 def is_hook(pid: int) -> bool:

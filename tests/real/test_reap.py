@@ -7,7 +7,7 @@ import pytest
 
 from helpers.daemon import Daemon
 
-from .agents import AGENTS, Lab, Pane, descendants, until
+from .agents import AGENTS, PATIENCE, Lab, Pane, descendants, until
 from .test_life import appear, child_named, comm, state_is
 
 pytestmark = pytest.mark.real
@@ -41,9 +41,9 @@ def test_idle_one_is_reaped_and_resumed_where_it_was(
     daemon = hooked_daemon
     pane, session, _ = appear(hooked_lab, daemon, AGENTS[key])
     pane.submit("remember the word marmalade")
-    pane.wait_for("MOCK-REPLY", 40)
-    until(state_is(daemon, session, "idle"), 5, "it is idle")
-    until(lambda: daemon.explain(session)[0] == "eligible", 15, "it is eligible")
+    pane.wait_for("MOCK-REPLY")
+    until(state_is(daemon, session, "idle"), PATIENCE, "it is idle")
+    until(lambda: daemon.explain(session)[0] == "eligible", PATIENCE, "it is eligible")
     before = family(pane, daemon, session)
     terminal, talk = (daemon.session(session)[name] for name in ("Terminal", "AgentSessionId"))
     reaper_on(daemon)
@@ -60,7 +60,7 @@ def test_idle_one_is_reaped_and_resumed_where_it_was(
     print(f"{key}: {freed.partition(';')[0]}")
 
     assert daemon.call("ResumeSession", "s", session) == [session]
-    until(lambda: daemon.session(session)["AgentSessionId"] == talk, 10, "the same conversation")
+    until(lambda: daemon.session(session)["AgentSessionId"] == talk, PATIENCE, "the same conversation")
     assert daemon.session(session)["Terminal"] == terminal
     pane.wait_for("marmalade", 30)
     assert daemon.explain(session)[0] == "keep"
@@ -75,9 +75,9 @@ def test_working_one_is_not_reaped_whatever_the_pressure(
     reaper_on(daemon)
     daemon.press()
     pane.submit("please MOCK:sleep=8")
-    until(lambda: child_named(pane, "sleep"), 20, "its tool runs")
+    until(lambda: child_named(pane, "sleep"), PATIENCE, "its tool runs")
     leader = daemon.session(session)["Leader"]
-    pane.wait_for("MOCK-DONE", 40)
+    pane.wait_for("MOCK-DONE")
     assert daemon.session(session)["Leader"] == leader
     assert comm(leader)
     (rows,) = daemon.call("ListEvents", "utts", 50, 0, 0, session)
@@ -90,11 +90,11 @@ def test_draft_is_not_lost(hooked_lab: Lab, hooked_daemon: Daemon, key: str) -> 
     daemon = hooked_daemon
     pane, session, _ = appear(hooked_lab, daemon, AGENTS[key])
     pane.submit("hello")
-    pane.wait_for("MOCK-REPLY", 40)
+    pane.wait_for("MOCK-REPLY")
     pane.type("half a thought")
     reaper_on(daemon)
     daemon.press()
-    until(lambda: daemon.explain(session)[1] == "pending", 15, "its draft keeps it")
+    until(lambda: daemon.explain(session)[1] == "pending", PATIENCE, "its draft keeps it")
     for _ in range(3):
         assert daemon.explain(session)[1] == "pending"
     assert "half a thought" in pane.screen()

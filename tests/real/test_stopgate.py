@@ -19,7 +19,7 @@ from helpers.hook import fake_daemon
 from helpers.private_bus import DBusDaemon, PrivateBus
 from musterd.core.stopgate import HEAD
 
-from .agents import AGENTS, Lab, Pane, until
+from .agents import AGENTS, PATIENCE, Lab, Pane, until
 from .test_gates import ours
 from .test_life import appear, state_is
 
@@ -154,7 +154,7 @@ def test_owner_is_held_with_the_reasons_and_goes_on_until_it_is_done(
     assert HEAD in told(lab)[0]
     assert "is active, not done" in told(lab)[0]
     assert "tidy up" in pane.screen()
-    until(state_is(daemon, session, "idle"), 10, "it is idle")
+    until(state_is(daemon, session, "idle"), PATIENCE, "it is idle")
     turn(pane, key)
     assert len(told(lab)) == 1
 
@@ -168,12 +168,12 @@ def test_after_its_budget_it_may_stop_and_that_is_announced(
         pane, session = begin(lab, daemon, key, "enforce", MOVE_ON)
         pane.submit("please MOCK:sh=~/claim")
         until(lambda: kinds(lab)[-1] == "let-go", 80, "it may stop")
-        until(lambda: len(verdicts()) == 4, 5, "it is announced")
+        until(lambda: len(verdicts()) == 4, PATIENCE, "it is announced")
         assert verdicts() == ["block", "block", "block", "exhausted"]
     assert kinds(lab) == ["gate-mode", "claim", "held", "held", "held", "let-go"]
     assert [f"{count} file" in prompt for count, prompt in enumerate(told(lab))] == [False, True, True]
     assert "though its claim is not done: the budget of 3 holds is used up" in history(lab)[-1]["Text"]
-    until(state_is(daemon, session, "idle"), 10, "it is idle")
+    until(state_is(daemon, session, "idle"), PATIENCE, "it is idle")
     turn(pane, key)
     assert kinds(lab)[-1] == "let-go"
 
@@ -186,7 +186,7 @@ def test_another_in_the_same_directory_is_not_held_and_costs_the_owner_nothing(
     lab.ctl("gate", "mode", "enforce")
     point(lab, daemon.bus.address)
     owner, other = lab.start(AGENTS[key]), lab.start(AGENTS[key])
-    until(lambda: len(ours(lab, daemon)) == 2, 5, "both are on the roll")
+    until(lambda: len(ours(lab, daemon)) == 2, PATIENCE, "both are on the roll")
     turn(owner, key)
     terminal = f"tmux:{lab.socket}:{owner.show('#{pane_id}')}"
     mine = next(one for one in ours(lab, daemon) if daemon.session(one)["Terminal"] == terminal)
@@ -210,9 +210,9 @@ def test_in_shadow_nothing_is_held_and_the_history_shows_what_would_be(
     lab, daemon = hooked_lab, hooked_daemon
     pane, session = begin(lab, daemon, key, "shadow", STUCK)
     turn(pane, key, "please MOCK:sh=~/claim")
-    until(lambda: kinds(lab)[-1] == "would-hold", 10, "it is written down")
+    until(lambda: kinds(lab)[-1] == "would-hold", PATIENCE, "it is written down")
     assert f"the task '{STUCK}'" in history(lab)[-1]["Text"]
-    until(state_is(daemon, session, "idle"), 10, "it is idle")
+    until(state_is(daemon, session, "idle"), PATIENCE, "it is idle")
     turn(pane, key)
     assert told(lab) == []
 
@@ -225,7 +225,7 @@ def test_opencode_is_prompted_anew_and_knows_by_whom(hooked_lab: Lab, hooked_dae
     assert kinds(lab) == ["gate-mode", "claim", "held", "claim", "stop"]
     assert told(lab)[0].startswith("[musterd] Your user did not write this.")
     assert "Your user did not write this" in pane.screen()
-    until(state_is(daemon, session, "idle"), 10, "it is idle")
+    until(state_is(daemon, session, "idle"), PATIENCE, "it is idle")
     turn(pane, "opencode")
     assert len(told(lab)) == 1
 

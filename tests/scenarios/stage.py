@@ -13,7 +13,7 @@ from typing import Self
 
 from helpers.daemon import DAEMON, EAGER, Daemon
 from helpers.private_bus import DBusDaemon
-from helpers.programs import until
+from helpers.programs import PATIENCE, until
 from helpers.standin import install_codex, install_command
 from helpers.tmux import TmuxServer
 from musterd.core.state import format_modes, parse_modes
@@ -22,7 +22,6 @@ from musterd.host.statedir import StateDir
 from musterd.host.table import Table
 
 GRACE = 0.4  # seconds between two looks
-PATIENCE = 20.0
 
 Gates = dict[str, tuple[str, str]]
 
@@ -52,6 +51,10 @@ class Pane:
             self.stage.tmux.run("send-keys", "-t", self.pane, "-l", line)
             self.stage.tmux.run("send-keys", "-t", self.pane, "Enter")
         return self
+
+    def go_on(self, name: str) -> None:
+        """What lasts until `@name` is over."""
+        (self.project / name).touch()
 
     def end_and_resume(self) -> Self:
         """By order; it is another process then, in another pane."""
@@ -113,7 +116,7 @@ class Pane:
             return explained[0] in ("eligible", "reap")
 
         with suppress(AssertionError):
-            until(is_eligible, "it is eligible", PATIENCE / 2)
+            until(is_eligible, "it is eligible", 2 * PATIENCE)
             return
         held = {name: told for name, told in explained[2].items() if told[0] != "pass"}
         raise AssertionError(f"'{self.project.name}' never became eligible: {held}")
@@ -149,7 +152,8 @@ class Stage:
         env = {"HOME": str(self.daemon.home), "PATH": os.environ["PATH"], **env}
         if hooks:
             env["STANDIN_HOOK"] = (
-                f"env -u PYTHONHOME PYTHONPATH={DAEMON} MUSTERD_BUS={self.daemon.bus.address} {self.hook}"
+                f"env -u PYTHONHOME PYTHONPATH={DAEMON} MUSTERD_BUS={self.daemon.bus.address}"
+                f" MUSTERD_HOOK_TIMEOUT={PATIENCE:g} {self.hook}"
             )
         words = ["env", *(f"{key}={value}" for key, value in env.items()), *(command or self.command)]
         how = ["split-window", "-t", beside] if beside else ["new-window", "-t", "main"]
@@ -164,6 +168,16 @@ class Stage:
     def typed_agent(self, name: str) -> Pane:
         """One that can be resumed: it was started by a command that is found."""
         return self.agent(name, command=["codex"], PATH=f"{self.bin}:{os.environ['PATH']}")
+
+    @contextmanager
+    def calm(self) -> Iterator[None]:
+        """The daemon looks at nothing by itself: only who asks has it look."""
+        self.daemon.press(pressed=False)
+        try:
+            until(lambda: self.daemon.get("Reaper.Tier") == "normal", "pressure is gone", PATIENCE)
+            yield
+        finally:
+            self.daemon.press()
 
     def set_clock_while_away(self, seconds: int, meanwhile: Callable[[], object] = str) -> None:
         """Restart the daemon; the mark that it finds says that the clock was different before.

@@ -12,12 +12,12 @@ import pytest
 
 from helpers.daemon import CallFailed
 from helpers.processes import sleepers
-from helpers.programs import until
+from helpers.programs import PATIENCE, until
 from helpers.repository import Repository
 from musterd.core.state import format_session, parse_session
 from musterd.host.process import HeldProcess
 
-from .stage import PATIENCE, Stage, kill
+from .stage import Stage, kill
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,9 @@ def test_idle_turn_is_not_all(on_stage: Stage, story: str, line: str, gate: str)
 
 def test_queued_input_begins_the_next_turn(on_stage: Stage) -> None:
     agent = on_stage.agent("queue").turn()
-    agent.busy("think 1").say("think 600")
-    until(lambda: "Done: think 1\n" in agent.screen(), "the first is done", PATIENCE)
+    agent.busy("think @first").say("think 600")
+    agent.go_on("first")
+    until(lambda: "Done: think @first" in agent.screen(), "the first is done", PATIENCE)
     agent.is_never_eligible()
 
 
@@ -118,15 +119,9 @@ def test_two_sessions_with_one_conversation(on_stage: Stage) -> None:
 def test_record_that_was_replaced_is_looked_at_anew(on_stage: Stage, act: str) -> None:
     agent = on_stage.agent("record").turn()
     agent.becomes_eligible()
-    agent.say(act)
-    seen = []
-
-    def is_noticed() -> bool:
-        gates = agent.explain()[2]
-        seen.append(gates["transcript"])
-        return gates["transcript"][0] != "pass"
-
-    until(is_noticed, "the change is seen", PATIENCE)
+    with on_stage.calm():
+        agent.say(act)
+        until(lambda: agent.explain()[2]["transcript"][0] != "pass", "the change is seen", PATIENCE)
 
 
 def test_record_that_is_gone_keeps(on_stage: Stage) -> None:
@@ -334,7 +329,8 @@ def test_uncommitted_work_where_it_keeps(tidy: Stage) -> None:
     agent = tidy.agent("uncommitted")
     Repository(agent.project).write("new", "")
     agent.turn().is_kept_by("worktree")
-    assert agent.explain()[2]["worktree"] == ("keep", "1 uncommitted file")
+    found = ("keep", "1 uncommitted file")
+    until(lambda: agent.explain()[2]["worktree"] == found, "nothing else keeps it")
 
 
 def test_uncommitted_work_that_git_will_not_tell_of(tidy: Stage) -> None:

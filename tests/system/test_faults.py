@@ -13,7 +13,7 @@ from system.test_service import UNIT, register_remote, state
 PATIENCE = 60.0  # seconds, on a busy machine
 
 # A round of the daemon through all its parts takes place twice in this time.
-WATCHFUL = "[Service]\nWatchdogSec=4s\nTimeoutAbortSec=1s\nRestartSec=100ms\n"
+WATCHFUL = "[Service]\nWatchdogSec=10s\nTimeoutAbortSec=1s\nRestartSec=100ms\n"
 
 STATE = "/var/lib/musterd"
 

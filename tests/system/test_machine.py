@@ -5,9 +5,12 @@ import select
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
-from helpers.machine import Machine, hierarchies
+from helpers.machine import BOOT_TIMEOUT, Machine, hierarchies
+from helpers.programs import until
 
 TESTS = Path(__file__).parents[1]
 
@@ -46,9 +49,16 @@ def test_it_ends_with_who_started_it(machine: Machine, tmp_path: Path) -> None:
         leader, group = starter.stdout.readline().split()
         pidfd = os.pidfd_open(int(leader))
         starter.send_signal(signal.SIGKILL)
-    ended, _, _ = select.select([pidfd], [], [], 30)
+    ended, _, _ = select.select([pidfd], [], [], BOOT_TIMEOUT)
     os.close(pidfd)
     for at in hierarchies():
-        for below, _, _ in os.walk(at / group, topdown=False):
-            os.rmdir(below)
+        until(partial(_is_removed, at / group), "an end of who ran it")
     assert ended
+
+
+def _is_removed(group: Path) -> bool:
+    """The leader is not the last of its processes to go."""
+    with suppress(OSError):
+        for below, _, _ in os.walk(group, topdown=False):
+            os.rmdir(below)
+    return not group.exists()

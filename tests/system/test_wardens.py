@@ -7,7 +7,7 @@ import pytest
 
 from helpers.machine import NAME, Machine
 
-PATIENCE = 30.0  # seconds, on a busy machine
+PATIENCE = 60.0  # seconds, on a busy machine
 
 GRANT = """polkit.addRule(function(action, subject) {
     if (action.id.indexOf("org.musterd.muster1.") == 0 && subject.user == "ben") {

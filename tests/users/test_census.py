@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from helpers.system import system
+from helpers.system import process_of, system
 from helpers.users import ALICE, needs_root
 
 pytestmark = needs_root
@@ -14,8 +14,8 @@ LOOKING = '[discovery]\nenabled = true\ninterval = "1s"\n'
 async def test_agent_that_was_there_before_any_call_is_found(directory: Path) -> None:
     agent = directory / "codex"
     shutil.copy("/usr/bin/cat", agent)
-    async with system(directory, config=LOOKING) as stage:
-        with stage.process(ALICE, str(agent)) as pid:
+    with process_of(ALICE, str(agent)) as pid:
+        async with system(directory, config=LOOKING) as stage:
             while not (sessions := await stage.sessions(ALICE)):
                 pass
             [session] = sessions

@@ -10,6 +10,7 @@ import pytest
 
 from helpers.daemon import CallFailed
 from helpers.liar import liar
+from helpers.processes import open_files
 from helpers.system import System, system
 from helpers.users import ALICE, BOB, PYTHON, as_user, home_of, needs_root
 from musterd.host.process import HeldProcess
@@ -47,8 +48,7 @@ async def register(stage: System, uid: int, pid: int, **spec: str) -> str:
 
 def fds(stage: System) -> list[str]:
     assert stage.daemon.process
-    folder = f"/proc/{stage.daemon.process.pid}/fd"
-    return [os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)]
+    return open_files(stage.daemon.process.pid)
 
 
 async def test_no_broadcast_carries_private_text(directory: Path) -> None:

@@ -1,7 +1,6 @@
 """A warden is believed about its own user, and only as long as it makes sense."""
 
 import asyncio
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 
 from helpers.daemon import CallFailed
 from helpers.liar import Liar, liar
+from helpers.processes import open_files
 from helpers.system import System, system
 from helpers.users import ALICE, BOB, needs_root
 from musterd import __version__
@@ -166,7 +166,6 @@ async def test_no_signal_and_no_file_of_a_user_is_the_daemon_s(directory: Path) 
         with stage.process(BOB) as pid:
             await bobs(stage, by_hand, pid)
             assert stage.daemon.process
-            folder = f"/proc/{stage.daemon.process.pid}/fd"
-            files = {os.readlink(f"{folder}/{fd}") for fd in os.listdir(folder)}
+            files = open_files(stage.daemon.process.pid)
             users = [str(stage.directory / f"home-{uid}") for uid in (ALICE, BOB)]
             assert not [file for file in files if any(file.startswith(home) for home in users)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.programs import until
+from helpers.programs import PATIENCE, until
 from helpers.scribe import Scene, Scribe, line, scene, session_of
 from helpers.standin import install_codex
 from helpers.tmux import TmuxServer
@@ -23,6 +23,7 @@ from musterd.host.clock import HostClock
 from musterd.host.process import HeldProcess, read_facts, read_stat
 from musterd.host.table import Table
 from musterd.warden import ending as ways
+from musterd.warden import notice as telling
 from musterd.warden.local import LocalWarden
 from musterd.warden.notice import is_all_of_draft, is_composer_empty
 
@@ -31,9 +32,13 @@ MARK = f"MUSTERD_SESSION={OURS}"
 
 
 @pytest.fixture(autouse=True)
-def _is_impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ways, "TERM_PATIENCE", 0.5)
+def _wait_not_for_tools_that_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ways, "TOOLS_PATIENCE", 0.2)
+
+
+@pytest.fixture
+def _wait_not_for_the_deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ways, "TERM_PATIENCE", 0.5)
 
 
 def is_alive(pid: int) -> bool:
@@ -70,7 +75,11 @@ TREES = [
 
 
 @pytest.mark.parametrize(("script", "count", "how"), [t[1:] for t in TREES], ids=[t[0] for t in TREES])
-async def test_all_that_belongs_to_it_ends(tmp_path: Path, script: str, count: int, how: str) -> None:
+async def test_all_that_belongs_to_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, count: int, how: str
+) -> None:
+    if how == "SIGKILL":
+        monkeypatch.setattr(ways, "TERM_PATIENCE", 0.5)
     async with scene(tmp_path) as here:
         session, below = await started(here, script, count)
         ending = await here.warden.end(session, None)
@@ -87,6 +96,7 @@ async def test_memory_that_is_given_back_is_told(tmp_path: Path) -> None:
         assert 32 << 20 < (await here.warden.end(session, None)).freed < 64 << 20
 
 
+@pytest.mark.usefixtures("_wait_not_for_the_deaf")
 async def test_a_process_in_uninterruptible_sleep_is_waited_for_and_killed(tmp_path: Path) -> None:
     """A parent in vfork(2) sleeps so until its child runs a program; this one waits for a pipe's writer."""
     pipe = tmp_path / "pipe"
@@ -108,6 +118,7 @@ def _in_vfork(pipe: Path) -> str:
     return f"import os; print(os.getpid(), flush=True); {spawn}"
 
 
+@pytest.mark.usefixtures("_wait_not_for_the_deaf")
 async def test_what_cannot_be_ended_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a process that waits for a device that does not answer."""
     monkeypatch.setattr(ways, "KILL_PATIENCE", 0.1)
@@ -149,7 +160,7 @@ async def test_an_end_that_is_cancelled_leaves_nothing_open(tmp_path: Path) -> N
         assert session.leader
         end = asyncio.ensure_future(here.warden.end(session, None))
         with HeldProcess(session.leader.pid) as leader:
-            assert await kill.all_gone([leader], 10)
+            assert await kill.all_gone([leader], PATIENCE)
         end.cancel()
         await asyncio.wait([end])
         assert end.cancelled()
@@ -289,6 +300,7 @@ def within(scope: Path, script: str) -> str:
     return f"echo $$ > {scope}/cgroup.procs; {script}"
 
 
+@pytest.mark.usefixtures("_wait_not_for_the_deaf")
 async def test_a_scope_of_its_own_is_ended_whole(tmp_path: Path, scope: Path) -> None:
     """Also what left the tree, and has no mark."""
     async with scene(tmp_path) as here:
@@ -333,6 +345,7 @@ async def test_leftovers_are_found_by_their_scope(tmp_path: Path, scope: Path) -
 # What is left of sessions that ended
 
 
+@pytest.mark.usefixtures("_wait_not_for_the_deaf")
 async def test_leftovers_are_found_by_their_mark_and_ended(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         session, (left,) = await started(here, f"({MARK} setsid {tool(DEAF)} &); read line", 1)
@@ -412,6 +425,7 @@ async def test_the_pane_stays_and_tells(tmp_path: Path) -> None:
             assert not has_file(tmp_path, "owned")
 
 
+@pytest.mark.usefixtures("_wait_not_for_the_deaf")
 async def test_what_did_not_end_has_its_pane_as_before(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -443,7 +457,8 @@ async def test_the_shell_it_was_started_from_survives_with_the_way_back_typed(tm
             assert is_alive(server.pid)
 
 
-async def test_a_draft_at_the_prompt_is_left_alone(tmp_path: Path) -> None:
+async def test_a_draft_at_the_prompt_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(telling, "PROMPT_PATIENCE", 2.0)
     async with scene(tmp_path) as here:
         with TmuxServer(tmp_path) as server:
             pane = a_shell(server, here, "echo READY; read line; :")
@@ -504,8 +519,11 @@ async def codex_in_pane(tmp_path: Path) -> AsyncIterator[tuple[LocalWarden, Tmux
 
 
 @pytest.mark.parametrize("is_cancelled", [False, True])
-async def test_an_interrupted_end_leaves_no_draft(tmp_path: Path, is_cancelled: bool) -> None:
+async def test_an_interrupted_end_leaves_no_draft(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool
+) -> None:
     """Stopped between the word and its Enter, in good order or by a crash."""
+    monkeypatch.setattr(telling, "PASTE_PAUSE", PATIENCE)
     async with codex_in_pane(tmp_path) as (warden, server, pane, session):
         if is_cancelled:
             await warden.watch(session)
@@ -543,7 +561,10 @@ async def test_one_that_can_be_asked_to_leave_decides_itself(
 ) -> None:
     """Unless somebody ordered its end; and only if it listens: of that signal it would die otherwise."""
     monkeypatch.setattr(Scribe, "leaves_on", "SIGUSR2")
-    monkeypatch.setattr(ways, "QUIT_PATIENCE", 0.5)
+    if how[1] == "SIGUSR2":
+        monkeypatch.setattr(ways, "TOOLS_PATIENCE", PATIENCE)
+    else:
+        monkeypatch.setattr(ways, "QUIT_PATIENCE", 0.5)
     async with scene(tmp_path) as here:
         session, _ = await started(here, script, 1)
         look = await here.look(session, screens=True) if is_reap else None

@@ -9,6 +9,8 @@ Runs under an interpreter that is called `codex` (see `install_codex`). A line t
     subagent N   a second thread works on after the turn   torn        half a line at the end of the record
     helper busy, helper quiet                              what the helper does from then on
 
+Instead of a number of seconds, `@NAME` lasts until there is a file of that name in the agent's directory.
+
 What is no turn:
 
     draft TEXT, undraft        text on the composer        status TEXT      another status line
@@ -151,7 +153,7 @@ class Agent:
 
     def _turn_think(self, rest: str) -> None:
         with suppress(ValueError):
-            time.sleep(float(rest or 0.05))
+            last(rest or "0.05")
 
     _turn_interrupt = _turn_think
 
@@ -194,10 +196,10 @@ class Agent:
         second = Rollout(self._home)
         self._tell("SubagentStart", agent_id=second.thread)
         second.write("event_msg", {"type": "task_started", "turn_id": "1"})
-        threading.Thread(target=self._work_on, args=(second, float(rest)), daemon=True).start()
+        threading.Thread(target=self._work_on, args=(second, rest), daemon=True).start()
 
-    def _work_on(self, second: Rollout, seconds: float) -> None:
-        time.sleep(seconds)
+    def _work_on(self, second: Rollout, duration: str) -> None:
+        last(duration)
         second.write("event_msg", {"type": "task_complete", "turn_id": "1"})
         second.close()
         self._tell("SubagentStop", agent_id=second.thread)
@@ -237,7 +239,7 @@ class Agent:
     def do_compact(self, rest: str) -> None:
         self._turn = str(uuid.uuid4())
         self._tell("PreCompact")
-        time.sleep(float(rest))
+        last(rest)
         self._tell("PostCompact")
 
     def do_mend(self, _rest: str) -> None:
@@ -290,6 +292,14 @@ class Agent:
     def _paint(self) -> None:
         composer = f"\r\n\x1b[1m\u203a\x1b[0m {self._draft or PLACEHOLDER}\r\n"
         show(self._output + composer + (f"\r\n  {self._status}\r\n" if self._status else ""))
+
+
+def last(duration: str) -> None:
+    if not duration.startswith("@"):
+        time.sleep(float(duration))
+        return
+    while not Path(duration[1:]).exists():
+        time.sleep(0.02)
 
 
 def show(text: str) -> None:
