@@ -22,10 +22,11 @@ from musterd.host import kill
 from musterd.host.clock import HostClock
 from musterd.host.process import HeldProcess, read_facts, read_stat
 from musterd.host.table import Table
+from musterd.warden import composer
 from musterd.warden import ending as ways
 from musterd.warden import notice as telling
+from musterd.warden.composer import is_all_of_draft, is_composer_empty
 from musterd.warden.local import LocalWarden
-from musterd.warden.notice import is_all_of_draft, is_composer_empty
 
 OURS = f"ending-{os.getpid()}"
 MARK = f"MUSTERD_SESSION={OURS}"
@@ -523,7 +524,7 @@ async def test_an_interrupted_end_leaves_no_draft(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_cancelled: bool
 ) -> None:
     """Stopped between the word and its Enter, in good order or by a crash."""
-    monkeypatch.setattr(telling, "PASTE_PAUSE", PATIENCE)
+    monkeypatch.setattr(composer, "PASTE_PAUSE", PATIENCE)
     async with codex_in_pane(tmp_path) as (warden, server, pane, session):
         if is_cancelled:
             await warden.watch(session)

@@ -2,13 +2,11 @@
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from musterd.agents.base import Adapter
 from musterd.core.session import Session
 from musterd.core.units import size
 from musterd.host.panes import Panes, Place
@@ -17,9 +15,10 @@ from musterd.host.say import printable, say
 from musterd.host.table import Table
 from musterd.host.terminal import parse_terminal
 from musterd.host.tmux import Unanswered
-from musterd.host.tty import foreground, tty_path
+from musterd.host.tty import tty_path
 from musterd.host.workers import Workers
 from musterd.ports import Ending
+from musterd.warden.composer import PAUSE, erase, type_keys
 from musterd.warden.follower import Follower
 from musterd.warden.prompt import waiting_shell
 from musterd.warden.wayback import WayBack
@@ -29,10 +28,6 @@ logger = logging.getLogger(__name__)
 NOTICE_PATIENCE = 5.0  # seconds for all that follows an end
 TYPING_PATIENCE = 4.0  # seconds for what is typed into an agent
 PROMPT_PATIENCE = 2.0  # seconds until a shell has its terminal back
-PAUSE = 0.05  # seconds between two looks at a terminal: nothing tells of its changes
-
-# Text that comes together with its Enter is taken for a paste by some agents: Enter is a new line then.
-PASTE_PAUSE = 0.3  # seconds
 
 # $1 its directory, $2 the text, then the order that resumes it: all are data.
 # A resume starts the agent in this pane, in place of this script; one that fails must be readable.
@@ -120,7 +115,7 @@ class Notices:
         """Type these into the agent itself, if its composer is empty; whether all were typed."""
         try:
             async with asyncio.timeout(TYPING_PATIENCE):
-                return await _type_keys(seat, follower, keys)
+                return await type_keys(seat.panes, seat.place.pane, follower, keys)
         except asyncio.CancelledError:  # musterd stops
             await self.erase_keys(follower, keys)
             raise
@@ -140,7 +135,7 @@ class Notices:
             return
         try:
             async with asyncio.timeout(TYPING_PATIENCE):
-                await _erase(Panes(known[0], self._uid), known[1], follower, typed)
+                await erase(Panes(known[0], self._uid), known[1], follower, typed)
         except (Unanswered, OSError) as exc:
             logger.debug("Nothing is erased in pane '%s': %s", known[1], exc)
 
@@ -158,58 +153,6 @@ class Notices:
                     await _tell_shell(seat, session, ending, self._way_back, self._workers)
         except (Unanswered, OSError) as exc:
             logger.debug("No notice in pane '%s': %s", seat.place.pane, exc)
-
-
-async def _type_keys(seat: Seat, follower: Follower, keys: Sequence[str]) -> bool:
-    pid, pane = follower.process.pid, seat.place.pane
-    place = await seat.panes.place(pane)
-    if place is None or not place.takes_keys or foreground(pid) != os.getpgid(pid):
-        return False
-    before = await _screen(seat)
-    if not is_composer_empty(follower.adapter, before):
-        return False
-    for text, key in zip(("", *keys), keys, strict=False):
-        if key == "Enter":
-            while shown(await _screen(seat), text) <= shown(before, text):  # noqa: ASYNC110 - nothing tells
-                await asyncio.sleep(PAUSE)
-            await asyncio.sleep(PASTE_PAUSE)
-        await seat.panes.run(["send-keys", "-t", pane, "--", key])
-    return True
-
-
-async def _erase(panes: Panes, pane: str, follower: Follower, typed: str) -> None:
-    pid = follower.process.pid
-    place = await panes.place(pane)
-    if place is None or not place.takes_keys or place.tty != tty_path(read_stat(pid).tty):
-        return
-    screen = (await panes.screens([pane])).get(pane, "")
-    if foreground(pid) == os.getpgid(pid) and is_all_of_draft(follower.adapter, screen, typed):
-        await panes.run(["send-keys", "-N", str(len(typed)), "-t", pane, "BSpace"])
-
-
-async def _screen(seat: Seat) -> str:
-    pane = seat.place.pane
-    return (await seat.panes.screens([pane])).get(pane, "")
-
-
-def is_all_of_draft(adapter: Adapter, screen: str, typed: str) -> bool:
-    """Whether the composer has that text and nothing else: without it, it would be empty."""
-    lines = screen.splitlines()
-    ends = [number for number, line in enumerate(lines) if line.rstrip().endswith(typed)]
-    if not ends or is_composer_empty(adapter, screen):
-        return False
-    lines[ends[-1]] = lines[ends[-1]].rstrip().removesuffix(typed)
-    return is_composer_empty(adapter, "\n".join(lines))
-
-
-def is_composer_empty(adapter: Adapter, screen: str) -> bool:
-    reading = adapter.screen(screen)
-    return bool(screen.strip()) and reading.is_readable and not reading.has_dialog and not reading.has_draft
-
-
-def shown(screen: str, text: str) -> int:
-    """How many lines end with that text: in a composer, and in no menu that describes it."""
-    return sum(f" {line.strip()}".endswith(f" {text}") for line in screen.splitlines())
 
 
 async def _tell_in_pane(seat: Seat, session: Session, ending: Ending, way_back: WayBack) -> None:
