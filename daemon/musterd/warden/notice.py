@@ -227,7 +227,7 @@ def notice(session: Session, ending: Ending, now: float) -> str:
             "",
             *lines,
             "",
-            key if session.is_resumable else "Press a key for a shell.",
+            key,
         ]
     )
 
