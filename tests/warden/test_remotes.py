@@ -6,7 +6,8 @@ from collections.abc import Sequence
 import pytest
 
 from helpers.fakes import FakeClock
-from musterd.core.errors import Failed
+from helpers.wait import until
+from musterd.core.errors import AccessDenied, Busy, Failed
 from musterd.warden import census as census_module
 from musterd.warden import remotes as module
 from musterd.warden.census import Census
@@ -18,12 +19,16 @@ LENT = 100_000
 class FakeUnits:
     def __init__(self) -> None:
         self.started: list[int] = []
+        self.asked: list[int] = []
+        self.answers = asyncio.Event()
 
     async def start(self, uid: int) -> None:
         self.started.append(uid)
         raise Failed("The unit is masked.")
 
     async def is_theirs(self, uid: int, pid: int) -> bool:
+        self.asked.append(uid)
+        await self.answers.wait()
         return False
 
 
@@ -61,3 +66,19 @@ async def test_census_leaves_out_users_of_namespaces(monkeypatch: pytest.MonkeyP
         lend(monkeypatch, LENT)
         assert census.users() == {1000}
         await wardens.close()
+
+
+async def test_imposters_without_number_leave_systemd_room_for_others() -> None:
+    units = FakeUnits()
+    async with asyncio.TaskGroup() as tasks:
+        wardens = RemoteWardens(units, tasks, FakeClock(), None)
+        asking = [asyncio.ensure_future(wardens.attach(1000, pid)) for pid in range(50)]
+        asking.append(asyncio.ensure_future(wardens.attach(1001, 50)))
+        await until(lambda: 1001 in units.asked)
+        units.answers.set()
+        refusals = [type(refusal) for refusal in await asyncio.gather(*asking, return_exceptions=True)]
+        assert refusals == [AccessDenied] * 4 + [Busy] * 46 + [AccessDenied]
+        with pytest.raises(AccessDenied):  # and they may try again
+            await wardens.attach(1000, 51)
+        await wardens.close()
+    assert units.asked == [1000] * 4 + [1001, 1000]

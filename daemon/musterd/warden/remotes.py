@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from collections import Counter
 from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,6 +24,10 @@ ARRIVAL_TIMEOUT = 10.0  # seconds from the start of a unit to the first word of 
 RETRY_PAUSE = 5.0  # seconds for which one that could not be started is not tried again
 NONSENSE_PAUSE = 60.0  # seconds for which one that cannot be believed is not listened to
 LINES = 4  # of one user that have not said hello yet
+
+# Programs of one user that systemd is asked about at a time. dbus-daemon lets it owe us 128 answers, and who
+# wants to know of another user, or has a warden to be started, needs one, too.
+CANDIDATES = 4
 
 
 class Units(Protocol):
@@ -51,6 +56,7 @@ class RemoteWardens:
         self._here: dict[int, RemoteWarden] = {}
         self._lines: set[Line] = set()
         self._new: dict[int, int] = {}  # lines by user that have not said hello yet
+        self._candidates: Counter[int] = Counter()  # by user, while systemd is asked about them
         self._running: set[asyncio.Task[None]] = set()
         self._down: dict[int, _Down] = {}
         self._coming: dict[int, asyncio.Future[Warden]] = {}  # that are being started
@@ -111,7 +117,7 @@ class RemoteWardens:
 
         Raises AccessDenied if the process is not of the unit, Failed and Busy if it is not the time.
         """
-        if not await self._units.is_theirs(uid, pid):
+        if not await self._is_theirs(uid, pid):
             raise AccessDenied(f"Process {pid} is not the warden of user {uid}.")
         self._check_down(uid)
         if self._new.get(uid, 0) >= LINES:
@@ -121,6 +127,15 @@ class RemoteWardens:
         line = await Line.open(ours, FRAME)
         self._run(self._serve(uid, line), f"line of warden {uid}")
         return theirs.detach()
+
+    async def _is_theirs(self, uid: int, pid: int) -> bool:
+        if self._candidates[uid] >= CANDIDATES:
+            raise Busy(f"Too many programs of user {uid} want to be its warden at once.")
+        self._candidates[uid] += 1
+        try:
+            return await self._units.is_theirs(uid, pid)
+        finally:
+            self._candidates -= Counter([uid])  # forgets those that come to nothing
 
     async def _serve(self, uid: int, line: Line) -> None:
         """From the first word on the line to the last."""
