@@ -23,8 +23,12 @@ from helpers.private_bus import DBusDaemon  # noqa: E402
 from helpers.processes import sleepers  # noqa: E402
 
 SESSIONS = 1000
+EVALUATIONS = 5
 LIMITS = "[limits]\nsessions-per-user = 2000\n"
 IDLE_SECONDS = 65
+BLINK = (
+    0.2  # seconds; what is closer together is one wake-up: a thread that waits for another, a busy machine
+)
 HOOK_ROUNDS = 60
 
 
@@ -34,17 +38,26 @@ def status(daemon: Daemon, field: str) -> int:
     return int(next(line for line in text.splitlines() if line.startswith(f"{field}:")).split()[1])
 
 
-def wakeups(daemon: Daemon) -> int:
-    """Voluntary context switches of all threads: each is one time that it went to sleep and was woken."""
+def cpu(daemon: Daemon) -> float:
+    """Seconds of CPU time that all its threads have taken (clock_getcpuclockid(3))."""
     assert daemon.process
-    total = 0
-    for task in Path(f"/proc/{daemon.process.pid}/task").iterdir():
-        text = (task / "status").read_text()
-        total += int(next(x for x in text.splitlines() if x.startswith("voluntary_ctxt")).split()[1])
-    return total
+    return time.clock_gettime(~daemon.process.pid << 3 | 2)
+
+
+async def wakeups(daemon: Daemon, seconds: float) -> int:
+    """How often it wakes up: all of it was asleep, and then something ran."""
+    woken, before, was_awake = 0, cpu(daemon), False
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        await asyncio.sleep(BLINK)  # what is measured is that nothing happens meanwhile
+        now = cpu(daemon)
+        woken += now > before and not was_awake
+        before, was_awake = now, now > before
+    return woken
 
 
 def forks() -> int:
+    """Processes and threads that anybody on this machine has started."""
     text = Path("/proc/stat").read_text()
     return int(next(line for line in text.splitlines() if line.startswith("processes")).split()[1])
 
@@ -66,21 +79,27 @@ async def evaluation(daemon: Daemon, caller: Client) -> None:
         each = (time.perf_counter() - began) / SESSIONS * 1000
         print(f"{SESSIONS} registrations, each on disk: {each:.2f} ms each")
         await caller.call("Reaper.ListVerdicts")
-        before = forks()
-        taken = await median_ms(lambda: caller.call("Reaper.ListVerdicts"), 5)
-        started = forks() - before
-        print(f"{SESSIONS} sessions, one evaluation of all: {taken:.0f} ms, {started} processes started")
+        before, spent = forks(), cpu(daemon)
+        taken = await median_ms(lambda: caller.call("Reaper.ListVerdicts"), EVALUATIONS)
+        started, spent = forks() - before, (cpu(daemon) - spent) / EVALUATIONS * 1000
+        print(
+            f"{SESSIONS} sessions, one evaluation of all: {taken:.0f} ms, of the CPU {spent:.0f} ms; "
+            f"in {EVALUATIONS} of them {started} processes and threads started on this machine"
+        )
         print(f"RSS with {SESSIONS} sessions: {status(daemon, 'VmRSS') / 1024:.1f} MiB")
         one = await median_ms(lambda: caller.call("ListSessions"), 20)
         print(f"list of {SESSIONS} sessions: {one:.1f} ms")
 
 
 async def idle(daemon: Daemon) -> None:
-    before = wakeups(daemon)
-    await asyncio.sleep(IDLE_SECONDS)  # what is measured is that nothing happens meanwhile
-    woken = wakeups(daemon) - before
-    rss = status(daemon, "VmRSS") / 1024
-    print(f"idle daemon: {woken} wake-ups in {IDLE_SECONDS} s, RSS {rss:.1f} MiB")
+    spent = cpu(daemon)
+    woken = await wakeups(daemon, IDLE_SECONDS)
+    spent = (cpu(daemon) - spent) * 1000
+    rss, found = status(daemon, "VmRSS") / 1024, len(daemon.sessions())
+    print(
+        f"idle daemon: {woken} wake-ups in {IDLE_SECONDS} s, of the CPU {spent:.0f} ms, RSS {rss:.1f} MiB; "
+        f"{found} sessions"
+    )
 
 
 async def calls(caller: Client) -> None:
