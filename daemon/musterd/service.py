@@ -8,6 +8,7 @@ from musterd.bus.connection import BusConnection, BusState
 from musterd.bus.errors import BusError, NameTaken
 from musterd.core.errors import MusterError
 from musterd.core.session import State
+from musterd.host.collector import settle
 from musterd.host.configfiles import read_config
 from musterd.host.eventlog import SqliteEventLog
 from musterd.host.notify import Notifier
@@ -63,6 +64,7 @@ class Service:
                     tasks.create_task(self._reaper.run(), name="reaper"),
                     tasks.create_task(self._rounds(), name="rounds"),
                 ]
+                settle()
                 self._notifier.ready(self._status())
                 await self._stop.wait()
                 self._notifier.stopping("Stopping")

@@ -28,6 +28,7 @@ from musterd.bus.errors import BusError
 from musterd.bus.names import BUS_NAME, ROOT, WARDENS
 from musterd.bus.writer import close_fds
 from musterd.host.clock import HostClock
+from musterd.host.collector import settle
 from musterd.host.journal import setup_logging
 from musterd.host.notify import Notifier
 from musterd.host.process import adopt_boot_id
@@ -126,6 +127,7 @@ class WardenService:
     async def run(self) -> None:
         """Until there is nothing to do here any more."""
         last_served, attempt = self._loop.time(), 0
+        settle()
         while not self._stop.is_set():
             try:
                 await self._serve(await self._attach())
