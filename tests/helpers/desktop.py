@@ -12,7 +12,9 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from helpers.bus_service import client
 from helpers.daemon import DAEMON
+from musterd.bus.driver import ask
 
 START_TIMEOUT = 60.0  # seconds, on a busy machine
 
@@ -107,7 +109,7 @@ class Dunst:
 
 @asynccontextmanager
 async def dunst(work: Path, display: str, address: str, markup: str = "full") -> AsyncIterator[Dunst]:
-    """On the bus at `address`; ended by its pid."""
+    """On the bus at `address`, where it has its name when the block begins; ended by its pid."""
     menu = work / "menu"
     menu.write_text(MENU.format(choice=work / "choice"))
     menu.chmod(0o755)
@@ -126,9 +128,18 @@ async def dunst(work: Path, display: str, address: str, markup: str = "full") ->
         )
     running = Dunst(work, environ, process)
     try:
+        await _named(address, process)
         yield running
     finally:
         await running.stop()
+
+
+async def _named(address: str, process: Process) -> None:
+    """What is to be shown before is told as one, the latest of it."""
+    async with asyncio.timeout(START_TIMEOUT), client(address) as link:
+        while not (await ask(link, "NameHasOwner", "s", "org.freedesktop.Notifications"))[0]:
+            assert process.returncode is None, "dunst ended"
+            await asyncio.sleep(0.01)
 
 
 _FIELDS = re.compile(

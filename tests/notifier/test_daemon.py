@@ -105,11 +105,15 @@ async def test_session_that_is_held_is_told_of_and_again_when_its_budget_is_used
 ) -> None:
     """Its stop hooks are run, and it stops all the same: an agent decides that for itself."""
     daemon = patient
-    hook = f"{sys.executable} -m musterd.ctl --bus {daemon.bus.address} hook codex"
     settings = f"env PYTHONPATH={DAEMON} MUSTERD_HOOK_TIMEOUT=60"
-    environ = {"STANDIN_HOOK": f"{settings} {hook}", "PATH": os.environ["PATH"]}
+    report = f"{settings} {sys.executable} -m musterd.ctl --bus {daemon.bus.address} hook codex"
+    hook = tmp_path / "hook"
+    hook.write_text(f'#!/bin/sh\n{report} "$1"\ntouch "{tmp_path}/told $1"\n')
+    hook.chmod(0o755)
+    environ = {"STANDIN_HOOK": str(hook), "PATH": os.environ["PATH"]}
     with TmuxServer(tmp_path) as tmux:
         session_id = await asyncio.to_thread(start_idle_agent, tmux, daemon, tmp_path, **environ)
+        await asyncio.to_thread(until, (tmp_path / "told Stop").exists, "its first turn was allowed to end")
         daemon.call("StopGate.SetMode", "ss", "enforce", "a test")
         claim = ["3", "session", "s", session_id, "task", "s", "the website", "budget", "s", "small"]
         daemon.call("StopGate.Claim", "a{sv}", *claim)
