@@ -62,6 +62,19 @@ def test_a_system_unit_is_closed(prefix: Path, unit: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(
+    "unit",
+    [*(ROOT / "units/user").glob("*.service"), ROOT / "units/musterd-warden@.service"],
+    ids=lambda unit: unit.name,
+)
+def test_a_unit_whose_user_can_start_things_in_it_is_not_protected_when_memory_is_short(unit: Path) -> None:
+    """Checks and tmux servers, and what a user has a process of its own do, would have it, too."""
+    lines = unit.read_text().splitlines()
+    assert [
+        line for line in lines if line.startswith(("OOMScoreAdjust=-", "MemoryMin=", "MemoryLow="))
+    ] == []
+
+
 def test_the_bus_starts_the_unit_by_its_alias() -> None:
     alias = "dbus-org.musterd.Muster1.service"
     assert f"Alias={alias}\n" in (ROOT / "units/musterd.service").read_text()

@@ -10,6 +10,7 @@ from helpers.machine import Machine
 from helpers.programs import until
 
 USER = "anna"
+LONER = "lena"
 
 IN_A_TERMINAL = ("systemd-run", "--user", "--quiet", "--collect", "--property=Type=exec")
 
@@ -109,5 +110,39 @@ def test_resume_gives_it_a_scope_again_and_nothing_of_its_warden(musterd: Machin
     assert [resumed["Scope"]] == scopes(musterd) != [session["Scope"]]
     group = musterd.shell(f"grep ^0:: /proc/{resumed['Leader']}/cgroup")
     assert f"/user@{session['UID']}.service/" in group
-    assert "NoNewPrivs:\t0\n" in musterd.shell(f"cat /proc/{resumed['Leader']}/status")
+    check_free(musterd, resumed["Leader"])
     ctl(musterd, "terminate", session["Id"])
+
+
+def check_free(machine: Machine, pid: int) -> None:
+    """Nothing of the sandbox and the limits of its warden, nor a protection, came down to it."""
+    assert "warden" not in machine.shell(f"cat /proc/{pid}/cgroup")
+    own, init = (machine.shell(f"cd /proc/{x}/ns && readlink net mnt") for x in (pid, 1))
+    assert own == init
+    assert "NoNewPrivs:\t0\n" in machine.shell(f"cat /proc/{pid}/status")
+    assert int(machine.shell(f"cat /proc/{pid}/oom_score_adj")) >= 0
+    assert "Max open files            65536" not in machine.shell(f"cat /proc/{pid}/limits")
+
+
+@pytest.fixture
+def loner(musterd: Machine) -> Iterator[str]:
+    """A user with neither a systemd nor a tmux server."""
+    musterd.run("useradd", "--create-home", LONER)
+    yield LONER
+    musterd.run("systemctl", "stop", f"musterd-warden@{musterd.uid(LONER)}.service")
+    musterd.run("runuser", "-u", LONER, "--", "tmux", "kill-server", check=False)
+
+
+def test_resume_starts_nothing_within_the_sandbox_of_a_warden(
+    musterd: Machine, user: str, loner: str
+) -> None:
+    pid = musterd.shell("/usr/local/bin/codex 1004 </dev/null >/dev/null 2>&1 & echo $!", user=loner).strip()
+    known = ["pid", "u", pid, "resume-command", "as", 2, "/usr/local/bin/codex", "1005"]
+    session_id, path = musterd.call("RegisterSession", "a{sv}", 2, *known, user=loner)
+    musterd.run("musterctl", "terminate", session_id, user=loner)
+    refused = musterd.run("musterctl", "resume", session_id, user=loner, check=False)
+    assert (refused.status, musterd.shell(f"pgrep -u {loner} 'tmux|codex' || true")) == (1, "")
+    assert "loginctl enable-linger" in refused.stderr
+    musterd.run("tmux", "new-session", "-d", user=loner)
+    musterd.run("musterctl", "resume", session_id, user=loner)
+    check_free(musterd, musterd.get("Session.Leader", user=loner, path=path))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from helpers.machine import NAME, Machine
+from helpers.programs import until
 
 PATIENCE = 60.0  # seconds, on a busy machine
 
@@ -135,6 +136,13 @@ def test_warden_and_daemon_that_are_killed_come_back_and_know_all(musterd: Machi
         until_on_the_roll(musterd, session_id)
     musterd.run("kill", str(pid))
     until_on_the_roll(musterd)
+
+
+def test_nothing_is_kept_of_a_warden_that_cannot_be_started(musterd: Machine) -> None:
+    name = "musterd-warden@54321.service"  # no such user
+    assert musterd.run("systemctl", "start", name, check=False).status != 0
+    shown = ("systemctl", "list-units", "--all", "--no-legend", name)
+    until(lambda: musterd.run(*shown).stdout == "", "it is forgotten", 60.0)
 
 
 def test_log_level_is_set_through_systemd(musterd: Machine) -> None:

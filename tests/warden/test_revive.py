@@ -18,7 +18,7 @@ from helpers.programs import PATIENCE, Programs, until
 from helpers.scribe import Scene, scene, session_of
 from helpers.tmux import TmuxServer
 from musterd.agents.base import ProcessFacts
-from musterd.core.errors import NotResumable
+from musterd.core.errors import Failed, NotResumable
 from musterd.core.session import Agent, Session, SessionId
 from musterd.host import tmux
 from musterd.host.panes import Panes, Place
@@ -548,6 +548,18 @@ async def test_a_new_server_is_not_in_our_cgroup_where_systemd_answers(
 
 
 # Refusals, and words
+
+
+async def test_a_server_would_never_be_in_the_sandbox_of_a_unit(
+    tmp_path: Path, server: TmuxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYSTEMD_EXEC_PID", str(os.getpid()))
+    async with stage(tmp_path, server) as on:
+        session = await on.ended(on.pane(on.program, "-c", on.script))
+        on.server.run("kill-server")
+        with pytest.raises(Failed, match=r"start tmux first, .* 'loginctl enable-linger'"):
+            await on.here.warden.resume(session)
+    assert not (tmp_path / f"tmux-{os.getuid()}").exists()
 
 
 async def test_a_directory_that_is_gone_is_refused(tmp_path: Path, server: TmuxServer) -> None:

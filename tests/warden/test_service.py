@@ -1,11 +1,13 @@
 """musterd-warden: when it calls, and when it leaves."""
 
 import asyncio
+import os
 import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,7 @@ from musterd.bus.connection import BusConnection
 from musterd.bus.errors import BusGone
 from musterd.host.notify import Notifier
 from musterd.warden import service as module
-from musterd.warden.service import Options, WardenService, parse_arguments
+from musterd.warden.service import Options, WardenService, parse_arguments, serve
 
 
 class Called(WardenService):
@@ -71,6 +73,20 @@ async def test_musterd_of_another_version_gets_room_for_another_warden(
     for other in others:
         other.close()
     assert len(others) == 1
+
+
+async def test_one_that_is_not_wanted_asks_its_unit_for_another(
+    private_bus: PrivateBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def closed(_: WardenService) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        theirs.close()
+        return ours
+
+    monkeypatch.setattr(WardenService, "_attach", closed)
+    assert await serve(Options(private_bus.address, 600, "info")) == os.EX_TEMPFAIL
+    unit = (Path(__file__).parents[2] / "units/musterd-warden@.service").read_text().splitlines()
+    assert {"SuccessExitStatus=TEMPFAIL", "RestartForceExitStatus=TEMPFAIL"} < set(unit)
 
 
 def test_command_line_names_the_bus(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,14 +88,22 @@ class Panes(Server):
         await self.run([*keys, "C-e", "C-u"], [*keys, "-l", "--", line], [*keys, "Enter"])
 
     async def start(self, name: str, directory: str, command: Sequence[str]) -> str:
-        """A new server with one session of that name, out of our cgroup if it can be -> its pane."""
+        """A new server with one session of that name, started by the user's systemd if it runs -> its pane.
+
+        Never in the sandbox of a unit, if we are one: an agent has neither network nor much memory there.
+        """
         new = [escape(word) for word in ("new-session", "-d", "-s", name, *_started(directory, command))]
-        os.makedirs(os.path.dirname(self.socket), mode=0o700, exist_ok=True)
         runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{self._uid}"
         around: Sequence[str] = ()
         if has_service_manager(runtime):
             around = "systemd-run", "--user", *_SERVICE, f"--unit=musterd-tmux-{secrets.token_hex(4)}", "--"
             new = [word.replace("$", "$$") for word in new]  # systemd.service(5) expands variables
+        elif is_unit():
+            raise Unanswered(
+                "start tmux first, or have an administrator run 'loginctl enable-linger', "
+                "since neither a tmux server nor a systemd of this user runs"
+            )
+        os.makedirs(os.path.dirname(self.socket), mode=0o700, exist_ok=True)
         environ = {**user_environ(self._uid), "XDG_RUNTIME_DIR": runtime}
         try:
             async with asyncio.timeout(START_TIMEOUT):
@@ -112,6 +120,11 @@ class Panes(Server):
 def default_socket(uid: int) -> str:
     """Where tmux puts the socket of a server that was given no name (tmux(1), -L)."""
     return f"{os.environ.get('TMUX_TMPDIR') or '/tmp'}/tmux-{uid}/default"  # noqa: S108 - by its manual
+
+
+def is_unit() -> bool:
+    """Whether a service manager started this very process (systemd.exec(5))."""
+    return os.environ.get("SYSTEMD_EXEC_PID") == str(os.getpid())
 
 
 def has_service_manager(runtime: str) -> bool:

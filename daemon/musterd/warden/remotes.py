@@ -45,6 +45,10 @@ class _Down:
     why: str
 
 
+class _OtherVersion(LineEnded):
+    """It leaves by itself, and its unit starts what is installed by now."""
+
+
 class RemoteWardens:
     """Fulfils ports.Wardens; the bus brings those who attach."""
 
@@ -143,6 +147,8 @@ class RemoteWardens:
         try:
             await self._greet(uid, line)
             await self._listen(uid, line)
+        except _OtherVersion as exc:
+            logger.info("The warden of user %d is not taken: %s", uid, exc)
         except (LineEnded, ValueError) as exc:
             logger.warning("Who wants to be warden of user %d is not: %s, ignoring", uid, exc)
         except Exception:
@@ -163,7 +169,7 @@ class RemoteWardens:
             if not self._new[uid]:
                 del self._new[uid]
         if message.get("hello") != __version__:
-            raise LineEnded(f"it is version {str(message.get('hello'))[:64]!r}")
+            raise _OtherVersion(f"it is of version {str(message.get('hello'))[:64]!r}, not {__version__!r}")
         line.send(welcome={"boot": boot_id(), "interval": self._interval})
 
     async def _listen(self, uid: int, line: Line) -> None:

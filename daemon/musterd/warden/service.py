@@ -46,6 +46,7 @@ PATIENCE = 60.0  # seconds without a daemon after which there is nothing to do h
 BACKOFF = (0.1, 0.5, 1.0, 2.0, 5.0)  # seconds between two calls; the last one repeats
 ROUND = 30.0  # seconds between two looks at whether it is still needed
 IDLE = 600.0  # seconds without sessions and questions after which it is not
+ANEW = os.EX_TEMPFAIL  # exit status for which its unit has it started again, as what is installed by now
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 async def serve(options: Options) -> int:
-    """Until it is told to stop, or not needed -> the exit status; 1 if there is no bus."""
+    """Until it is told to stop, or not needed -> the exit status: 1 without a bus, `ANEW` if not wanted."""
     stop = asyncio.Event()
+    is_unwelcome = False
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     failures: list[BaseException] = []
@@ -99,11 +101,14 @@ async def serve(options: Options) -> int:
             for part in parts:
                 part.cancel()
             await asyncio.wait(parts)
+            is_unwelcome = service.is_unwelcome
     except* BusError as group:
         failures += group.exceptions
     for failure in failures:
         logger.error("%s", failure)
-    return 1 if failures else 0
+    if failures:
+        return 1
+    return ANEW if is_unwelcome else 0
 
 
 class Unwelcome(LineEnded):
@@ -123,6 +128,7 @@ class WardenService:
         self._stop = stop
         self._loop = asyncio.get_running_loop()
         self._answers: Answers | None = None
+        self.is_unwelcome = False  # to the musterd that there is
 
     async def run(self) -> None:
         """Until there is nothing to do here any more."""
@@ -132,6 +138,7 @@ class WardenService:
             try:
                 await self._serve(await self._attach())
             except Unwelcome as exc:
+                self.is_unwelcome = True
                 self._leave(f"musterd, perhaps of another version, does not want this warden: {exc}")
             except (BusError, LineEnded) as exc:
                 if self._answers:
@@ -205,7 +212,8 @@ class WardenService:
 
     def _tell_status(self) -> None:
         if self._answers:
-            self._notifier.status(f"Looking after {self._answers.count} sessions")
+            count = self._answers.count
+            self._notifier.status(f"Looking after {count} session{'' if count == 1 else 's'}")
 
 
 def _welcome(message: Mapping[str, object]) -> tuple[str, float | None]:
