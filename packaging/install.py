@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True  # not into the checkout, where root may run this
 
-from manpages import pages  # noqa: E402 - not before that
+from manpages import aliases, pages  # noqa: E402 - not before that
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -63,7 +63,7 @@ def main(destdir: str, prefix: str, library: str) -> None:
             install_file(file, root / directory / file.name, prefix)
     for name, target in RENAMED:
         install_file(ROOT / name, root / target, prefix)
-    for name, page in pages():
+    for name, page in (*pages(), *aliases()):
         install_text(page, root / f"share/man/man{name[-1]}/{name}", prefix)
     install_file(ROOT / "units/musterd.toml", Path(f"{destdir}/etc/musterd/musterd.toml"), prefix)
 

@@ -14,6 +14,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
+# Units are looked up by their names, too.
+ALIASES = {
+    "musterd.service.8": "musterd.8",
+    "musterd-warden@.service.8": "musterd-warden.8",
+    "musterd-notify.service.1": "musterd-notify.1",
+}
+
 WIDEST = 24  # columns; what is wider stands on a line of its own
 
 EMITS = "org.freedesktop.DBus.Property.EmitsChangedSignal"
@@ -28,6 +35,12 @@ def pages() -> Iterator[tuple[str, str]]:
             yield file.stem, re.sub(r"^@(\w+)(?: (.+))?@\n", _filled, page, flags=re.MULTILINE)
         else:
             yield file.name, page
+
+
+def aliases() -> Iterator[tuple[str, str]]:
+    """Name and text of each page that leads to another one."""
+    for name, page in ALIASES.items():
+        yield name, f".so man{page[-1]}/{page}\n"
 
 
 def _filled(match: re.Match[str]) -> str:
@@ -143,5 +156,5 @@ def text(plain: str) -> str:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    for name, page in pages():
+    for name, page in (*pages(), *aliases()):
         Path(sys.argv[1], name).write_text(page)
