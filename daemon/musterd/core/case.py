@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from musterd.core.config import ReaperConfig
 from musterd.core.evidence import Observation
@@ -29,8 +30,7 @@ class Verdict(StrEnum):
     REAP = "reap"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(NamedTuple):  # made in thousands: a look at 1,000 sessions has 21,000 of them
     """What one gate answers, why, and when its evidence was made (realtime µs, 0: just now)."""
 
     outcome: Outcome
@@ -38,8 +38,7 @@ class Finding:
     at: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
+class Gate(NamedTuple):
     name: str
     finding: Finding
 
