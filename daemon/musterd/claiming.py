@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from musterd.authority import demand
 from musterd.core.claim import Claim, Owner, changed, new_claim_id, parse_changes, parse_claim_spec
 from musterd.core.errors import AccessDenied, NoSuchSession
 from musterd.core.session import Session
@@ -62,8 +63,8 @@ class Claiming:
         claim = self._claims.get(claim_id)
         if caller.uid in (0, claim.uid):
             return claim
-        if not await self._ports.authority.allows(caller, Action.MANAGE_OTHERS):
-            raise AccessDenied(f"Claim '{claim_id}' belongs to another user.")
+        refusal = AccessDenied(f"Claim '{claim_id}' belongs to another user.")
+        await demand(self._ports.authority, caller, Action.MANAGE_OTHERS, refusal)
         return self._claims.get(claim_id)
 
     def visible(self, caller: Caller) -> list[Claim]:

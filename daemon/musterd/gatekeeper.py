@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 from musterd.agents.base import Json
 from musterd.agents.fields import word
+from musterd.authority import demand
 from musterd.core.claim import Row
 from musterd.core.errors import InvalidArgs, MusterError, NotAuthorized
 from musterd.core.event import AgentEvent, EventKind
@@ -95,8 +96,8 @@ class Gatekeeper:
         self._told(change, "kill-switch", f"kill switch of the stop gate {words}: {why}", "KillSwitch")
 
     async def _change(self, caller: Caller, why: str) -> Change:
-        if not await self._ports.authority.allows(caller, Action.SET_MODE):
-            raise NotAuthorized("Only an operator may change the stop gate.")
+        refusal = NotAuthorized("Only an operator may change the stop gate.")
+        await demand(self._ports.authority, caller, Action.SET_MODE, refusal)
         return Change(caller.uid, self._ports.clock.now(), text(why))
 
     def _told(self, change: Change, kind: str, said: str, name: str) -> None:

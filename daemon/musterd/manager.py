@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from musterd.attendance import Attendance
+from musterd.authority import demand, is_granted
 from musterd.claims import Claims
 from musterd.core.config import Config
 from musterd.core.errors import AccessDenied, MusterError, NoSuchSession
@@ -165,8 +166,8 @@ class Manager:
         session = self.registry.get(session_id)
         if caller.uid in (0, session.uid):
             return session
-        if not await self.ports.authority.allows(caller, Action.MANAGE_OTHERS):
-            raise AccessDenied(f"Session '{session_id}' belongs to another user.")
+        refusal = AccessDenied(f"Session '{session_id}' belongs to another user.")
+        await demand(self.ports.authority, caller, Action.MANAGE_OTHERS, refusal)
         return self.registry.get(session_id)
 
     async def warden_of(self, uid: int) -> Warden:
@@ -232,7 +233,9 @@ class Manager:
         """Held until it is given back, which whoever gave out its fd does when the last holder is gone."""
         wish = (parse_what(what), text(who), text(why), parse_mode(mode))
         covered = (await self.session(caller, session_id)).id if session_id else ""
-        is_operators = What.STOP in wish[0] and await self.ports.authority.allows(caller, Action.SET_MODE)
+        is_operators = What.STOP in wish[0] and await is_granted(
+            self.ports.authority, caller, Action.SET_MODE
+        )
         taken = (caller.uid, caller.pid, covered)
         return self.inhibitors.take(*wish, *taken, is_operators=is_operators)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from musterd.agents.base import Adapter, ProcessFacts
@@ -334,9 +335,18 @@ class Action:
     MANAGE_OTHERS = "org.musterd.muster1.manage-others"
 
 
+class Grant(StrEnum):
+    """What the authority says; all but YES is no."""
+
+    YES = "yes"
+    NO = "no"
+    CHALLENGE = "challenge"  # it would ask for a password, which the caller does not let it
+    SILENCE = "silence"  # it did not answer in time, or there is none
+
+
 class Authority(Protocol):
-    async def allows(self, caller: Caller, action: str) -> bool:
-        """Fails closed: False on a time-out, a vanished caller, or where there is no authority."""
+    async def check(self, caller: Caller, action: str) -> Grant:
+        """May take as long as somebody needs to type a password, where the caller is interactive."""
 
 
 @dataclass(frozen=True, slots=True)

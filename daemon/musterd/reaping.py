@@ -9,6 +9,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from musterd.authority import demand
 from musterd.core.case import Case, Explanation, Mode, Verdict, World
 from musterd.core.errors import Failed, InvalidArgs, MusterError, NotAuthorized
 from musterd.core.inhibitor import What, delaying
@@ -49,8 +50,8 @@ class Reaper:
             wanted = Mode(mode)
         except ValueError:
             raise InvalidArgs(f"mode '{mode[:64]}' is not 'off', 'dry-run' or 'on'") from None
-        if not await self._ports.authority.allows(caller, Action.SET_MODE):
-            raise NotAuthorized("Only an operator may change the mode of the reaper.")
+        refusal = NotAuthorized("Only an operator may change the mode of the reaper.")
+        await demand(self._ports.authority, caller, Action.SET_MODE, refusal)
         change = Change(caller.uid, self._ports.clock.now(), text(why))
         before = self._manager.modes
         armed = {"auto_disabled_reason": "", "disarmed_users": ()}

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from helpers import authorization
 from helpers.installation import Installation, some_process
 from musterd.core.errors import MusterError
 
@@ -96,6 +97,22 @@ def test_every_error_that_is_named_is_raised_somewhere() -> None:
     code = "".join(file.read_text() for file in DAEMON.rglob("*.py"))
     for error in MusterError.__subclasses__():
         assert re.search(rf"raise {error.__name__}\b", code), error.__name__
+
+
+def test_for_every_member_the_table_of_rights_says_who_may() -> None:
+    interfaces = authorization.CONTRACT.interfaces.values()
+    methods = {f"{interface.name}.{method}" for interface in interfaces for method in interface.methods}
+    assert {row.full_name for row in authorization.ROWS} == methods
+    assert authorization.PROPERTIES.keys() == {i.name for i in interfaces if i.properties}
+    writable = {
+        f"{interface.name}.{prop.name}"
+        for interface in interfaces
+        for prop in interface.properties.values()
+        if prop.access.writable()
+    }
+    assert authorization.WRITABLE.keys() == writable
+    names = [row.name for row in authorization.ROWS]
+    assert len(names) == len(set(names))
 
 
 def _facts(interface: ElementTree.Element) -> Iterator[tuple[object, ...]]:

@@ -24,10 +24,14 @@ XML = f"""<node><interface name="{AUTHORITY}">
 
 @dataclass
 class FakePolkit:
-    """`allowed` are the actions that it grants; with `hangs` it never answers."""
+    """`allowed` are the actions that it grants, for others it wants a password, which nobody here knows.
+
+    With `hangs` it never answers, with `refuses` no password would help.
+    """
 
     allowed: set[str] = field(default_factory=set)
     hangs: bool = False
+    refuses: bool = False
     asked: list[tuple[str, str, int]] = field(default_factory=list)  # (unique name, action, flags)
     begun: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Queue[str] = field(default_factory=asyncio.Queue)
@@ -45,7 +49,8 @@ class FakePolkit:
         self.begun.set()
         if self.hangs:
             await asyncio.Event().wait()
-        return [[action in self.allowed, bool(flags), {}]]
+        is_allowed = action in self.allowed
+        return [[is_allowed, not is_allowed and not self.refuses, {}]]
 
     async def cancel(self, call: Call) -> None:
         self.cancelled.put_nowait(call.args[0])

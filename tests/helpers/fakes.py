@@ -27,6 +27,7 @@ from musterd.ports import (
     Caller,
     Ending,
     Gone,
+    Grant,
     Leader,
     Leftover,
     Loaded,
@@ -394,9 +395,9 @@ class FakeAuthority:
     def __init__(self, *operators: int) -> None:
         self.operators = operators
 
-    async def allows(self, caller: Caller, action: str) -> bool:
+    async def check(self, caller: Caller, action: str) -> Grant:
         await asyncio.sleep(0)
-        return caller.uid in (0, *self.operators)
+        return Grant.YES if caller.uid in (0, *self.operators) else Grant.NO
 
 
 class Bench:

@@ -26,6 +26,8 @@ BOOT_TIMEOUT = 120.0  # seconds, on a busy machine; it takes two
 STOP_TIMEOUT = 120.0
 RUN_TIMEOUT = 600.0
 
+ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
+
 NAME = "org.musterd.Muster1"
 ROOT = "/org/musterd/Muster1"
 
@@ -192,19 +194,21 @@ class Machine:
     def run(
         self,
         *command: str,
-        stdin: str = "",
         check: bool = True,
         user: str = "",
         timeout: float = RUN_TIMEOUT,
     ) -> Outcome:
         """A command as root, or as that user with the user's own systemd and bus at hand."""
-        entered = ["nsenter", "--target", str(self.leader), "--all", "--wd=/", *self._become(user), *command]
         done = subprocess.run(
-            entered, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout, check=False,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"},
+            self.inside(*command, user=user), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=timeout, check=False, env=ENVIRON,
         )  # fmt: skip
         assert not check or done.returncode == 0, f"{shlex.join(command)}: {done.stdout}{done.stderr}"
         return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def inside(self, *command: str, user: str = "") -> list[str]:
+        """What runs a command inside, as root or as that user; best with ENVIRON."""
+        return ["nsenter", "--target", str(self.leader), "--all", "--wd=/", *self._become(user), *command]
 
     def _become(self, user: str) -> Sequence[str]:
         if not user:

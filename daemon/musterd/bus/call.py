@@ -19,6 +19,7 @@ class Call:
     interface: str
     member: str
     args: tuple[Any, ...]
+    interfaces: Collection[str] = ()  # what of ours lives at `path`, for this caller
     is_interactive: bool = False  # polkit may ask the user behind this call
     arrived: float = 0.0  # in the time of the loop; it may have waited for its turn since
 

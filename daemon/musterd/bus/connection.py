@@ -152,6 +152,15 @@ class BusConnection:
         message.unix_fds, message.flags = list(fds), flags
         return await self._current().call(message, within=within, takes_fds=takes_fds)
 
+    def tell(
+        self, destination: str, path: str, interface: str, member: str, signature: str, *body: object
+    ) -> None:
+        """Call another program's method without waiting for an answer, if the bus is there."""
+        message = Message(destination, path, interface, member, signature=signature, body=list(body))
+        message.flags = MessageFlag.NO_REPLY_EXPECTED
+        if self._link is not None:
+            self._link.send(message)
+
     def emit(
         self,
         path: str,

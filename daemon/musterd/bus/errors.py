@@ -8,7 +8,7 @@ ours: it goes to the log, and the caller learns only that it happened.
 import logging
 from enum import StrEnum
 
-from musterd.core.errors import Failed, LimitReached, MusterError
+from musterd.core.errors import Failed, InteractiveAuthorizationRequired, LimitReached, MusterError
 
 logger = logging.getLogger(__name__)
 
@@ -24,6 +24,7 @@ class StandardError(StrEnum):
     UNKNOWN_METHOD = "org.freedesktop.DBus.Error.UnknownMethod"
     UNKNOWN_PROPERTY = "org.freedesktop.DBus.Error.UnknownProperty"
     READ_ONLY = "org.freedesktop.DBus.Error.PropertyReadOnly"
+    INTERACTIVE = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
 
 
 class Unanswerable(Exception):
@@ -74,6 +75,8 @@ def describe(exc: BaseException) -> tuple[str, str]:
             return exc.name, _printable(exc)
         case MessageTooLarge():
             return _name(LimitReached), _printable(exc)
+        case InteractiveAuthorizationRequired():
+            return StandardError.INTERACTIVE, _printable(exc)
         case MusterError():
             return _name(type(exc)), _printable(exc)
         case BusError() | TimeoutError():

@@ -120,7 +120,7 @@ class Front:
     ) -> asyncio.Future[None] | None:
         try:
             await self._take_turn(message.sender or "", counted)
-            call = _call(message, arrived)
+            call = await self._look(_call(message, arrived))
             method = await self._find(call, message.signature)
             call = replace(call, args=tuple(message.body))  # not before: nobody needs to read a wrong one
             self.limits.check(call.interface, call.member, call.args)
@@ -132,11 +132,16 @@ class Front:
             return _refuse(link, message, exc)
         return self._return(link, message, method, list(result or ()))
 
+    async def _look(self, call: Call) -> Call:
+        """Ask what lives there, once a call: whoever is asked may have to ask somebody for a password."""
+        if call.interface == PEER:
+            return replace(call, interfaces=STANDARD)
+        return replace(call, interfaces=await self._objects.interfaces(call, call.path))
+
     async def _find(self, call: Call, signature: str) -> intr.Method:
-        interfaces = await self._objects.interfaces(call, call.path) if call.interface != PEER else STANDARD
-        if not interfaces and not await self._is_on_the_way(call):
+        if not call.interfaces and not await self._is_on_the_way(call):
             raise Unanswerable(StandardError.UNKNOWN_OBJECT, f"There is no object '{call.path}'.")
-        if call.interface not in STANDARD and call.interface not in interfaces:
+        if call.interface not in STANDARD and call.interface not in call.interfaces:
             raise Unanswerable(
                 StandardError.UNKNOWN_INTERFACE, f"'{call.path}' has no interface '{call.interface}'."
             )

@@ -7,7 +7,7 @@ from weakref import WeakValueDictionary
 
 from dbus_fast import Variant
 
-from musterd.ports import Caller
+from musterd.ports import Caller, Grant
 
 from .connection import BusConnection
 from .errors import BusError, CallTimedOut
@@ -32,7 +32,7 @@ QUESTIONS_PER_USER = 4  # more have to wait
 
 
 class Polkit:
-    """Fulfils `ports.Authority`. Nobody but root is allowed anything until `bus` is set."""
+    """Fulfils `ports.Authority`. Nobody but root is granted anything until `bus` is set."""
 
     def __init__(self) -> None:
         self.bus: BusConnection | None = None
@@ -40,72 +40,75 @@ class Polkit:
         self._turns: WeakValueDictionary[int, asyncio.Semaphore] = WeakValueDictionary()
         self._questions = 0
 
-    async def allows(self, caller: Caller, action: str) -> bool:
+    async def check(self, caller: Caller, action: str) -> Grant:
         if caller.uid == 0:
-            return True
+            return Grant.YES
         if self.bus is None:
-            return False
+            return Grant.SILENCE
         try:
             return await self._take_turn(self.bus, caller, action)
         except BusError as exc:
             logger.warning("polkit says nothing of '%s' for user %d: %s, refusing", action, caller.uid, exc)
-            return False
+            return Grant.SILENCE
 
-    async def _take_turn(self, bus: BusConnection, caller: Caller, action: str) -> bool:
+    async def _take_turn(self, bus: BusConnection, caller: Caller, action: str) -> Grant:
         turns = self._turns.setdefault(caller.uid, asyncio.Semaphore(QUESTIONS_PER_USER))
         async with turns:
             if self._questions >= QUESTIONS:
                 logger.warning("%d questions to polkit are open, refusing", QUESTIONS)
-                return False
+                return Grant.SILENCE
             self._questions += 1
             try:
                 return await self._ask(bus, caller, action)
             finally:
                 self._questions -= 1
 
-    async def _ask(self, bus: BusConnection, caller: Caller, action: str) -> bool:
-        """False, too, if who asked has left: polkit need not go on asking its user."""
+    async def _ask(self, bus: BusConnection, caller: Caller, action: str) -> Grant:
+        """No, too, if who asked has left: polkit need not go on asking its user."""
         has_left: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def left(_signal: Signal) -> None:
             has_left.cancel()
 
         watch = await bus.subscribe(owner_changes(caller.name), left)
-        asking = asyncio.create_task(self._check(bus, caller, action))
+        asking = asyncio.create_task(self._question(bus, caller, action))
         has_left.add_done_callback(lambda _: asking.cancel())
         try:
             return await asking
         except asyncio.CancelledError:
             if _is_cancelled_itself():
                 raise
-            return False
+            return Grant.NO
         finally:
             bus.unsubscribe(watch)
 
-    async def _check(self, bus: BusConnection, caller: Caller, action: str) -> bool:
+    async def _question(self, bus: BusConnection, caller: Caller, action: str) -> Grant:
+        """First without its user: a polkit that hangs must not get the time of one who types a password."""
+        by_rules = await self._call(bus, caller, action, 0, RULES_TIMEOUT)
+        if by_rules is not Grant.CHALLENGE or not caller.is_interactive:
+            return by_rules
+        by_human = await self._call(bus, caller, action, ALLOW_USER_INTERACTION, HUMAN_TIMEOUT)
+        return Grant.YES if by_human is Grant.YES else Grant.NO
+
+    async def _call(
+        self, bus: BusConnection, caller: Caller, action: str, flags: int, within: float
+    ) -> Grant:
         number = f"musterd-{next(self._numbers)}"
         subject = ["system-bus-name", {"name": Variant("s", caller.name)}]
-        flags = ALLOW_USER_INTERACTION if caller.is_interactive else 0
         try:
             reply = await bus.call(
                 *(NAME, PATH, AUTHORITY, "CheckAuthorization", "(sa{sv})sa{ss}us"),
                 [subject, action, {}, flags, number],
-                within=HUMAN_TIMEOUT if caller.is_interactive else RULES_TIMEOUT,
+                within=within,
             )
         except (asyncio.CancelledError, CallTimedOut):
-            await self._cancel(bus, number)
+            # Nobody waits for that: it may have been answered meanwhile, or polkit hang.
+            bus.tell(NAME, PATH, AUTHORITY, "CancelCheckAuthorization", "s", number)
             raise
-        is_authorized, _is_challenge, _details = reply.body[0]
-        return is_authorized is True
-
-    async def _cancel(self, bus: BusConnection, number: str) -> None:
-        """Of no importance any more: it may have been answered, or polkit be gone."""
-        try:
-            await bus.call(
-                NAME, PATH, AUTHORITY, "CancelCheckAuthorization", "s", [number], within=RULES_TIMEOUT
-            )
-        except BusError as exc:
-            logger.debug("Check %s cannot be cancelled: %s", number, exc)
+        is_authorized, is_challenge, _details = reply.body[0]
+        if is_authorized:
+            return Grant.YES
+        return Grant.CHALLENGE if is_challenge else Grant.NO
 
 
 def _is_cancelled_itself() -> bool:

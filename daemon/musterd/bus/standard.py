@@ -51,23 +51,22 @@ class Standard:
         ]
 
     async def _introspect(self, call: Call) -> Sequence[object]:
-        interfaces = await self._objects.interfaces(call, call.path)
         children = children_of(call.path, await self._objects.paths(call))
-        names = (*STANDARD, *interfaces) if interfaces else ()
+        names = (*STANDARD, *call.interfaces) if call.interfaces else ()
         parts = [self._contract.interfaces[name].xml for name in names]
         parts += [f' <node name="{child}"/>\n' for child in children]
         return ["".join([DOCTYPE, "<node>\n", *parts, "</node>\n"])]
 
     async def _get(self, call: Call) -> Sequence[object]:
-        interface, prop = await self._property(call)
+        interface, prop = self._property(call)
         values = await self._getters[interface.name](call, call.path)
         return [Variant(prop.signature, values[prop.name])]
 
     async def _get_all(self, call: Call) -> Sequence[object]:
-        return [await self._values(call, await self._interface(call), call.path)]
+        return [await self._values(call, self._interface(call), call.path)]
 
     async def _set(self, call: Call) -> None:
-        interface, prop = await self._property(call)
+        interface, prop = self._property(call)
         setter = self._setters.get(interface.name)
         if setter is None or not prop.access.writable():
             raise Unanswerable(StandardError.READ_ONLY, f"'{prop.name}' cannot be set.")
@@ -101,14 +100,14 @@ class Standard:
             return {}
         return interface.variants(await self._getters[interface.name](call, path))
 
-    async def _interface(self, call: Call) -> Interface:
+    def _interface(self, call: Call) -> Interface:
         name = call.args[0]
-        if name not in STANDARD and name not in await self._objects.interfaces(call, call.path):
+        if name not in STANDARD and name not in call.interfaces:
             raise Unanswerable(StandardError.UNKNOWN_INTERFACE, f"'{call.path}' has no interface '{name}'.")
         return self._contract.interfaces[name]
 
-    async def _property(self, call: Call) -> tuple[Interface, intr.Property]:
-        interface = await self._interface(call)
+    def _property(self, call: Call) -> tuple[Interface, intr.Property]:
+        interface = self._interface(call)
         prop = interface.properties.get(call.args[1])
         if prop is None:
             raise Unanswerable(

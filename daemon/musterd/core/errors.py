@@ -36,6 +36,10 @@ class NotAuthorized(MusterError):
     """The operation takes an operator, and the caller is none."""
 
 
+class InteractiveAuthorizationRequired(NotAuthorized):
+    """A password would allow it, and the caller lets nobody be asked for one. D-Bus has a name for that."""
+
+
 class LimitReached(MusterError):
     """A quota is used up."""
 

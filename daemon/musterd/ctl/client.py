@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from musterd.bus.errors import BusGone, CallTimedOut, RemoteError
 from musterd.bus.link import Link, Reply
 from musterd.bus.signals import BUS, BUS_PATH, Match, Signal, Subscription, owner_changes
 
-from .failure import CtlError, NoDaemon, no_daemon, translate
+from .failure import PASSWORD_REQUIRED, CtlError, NoDaemon, no_daemon, translate
 
 NAME = "org.musterd.Muster1"
 ROOT = "/org/musterd/Muster1"
@@ -27,7 +27,7 @@ PROPERTIES = "org.freedesktop.DBus.Properties"
 
 CONNECT_TIMEOUT = 5.0  # seconds
 CALL_TIMEOUT = 15.0  # an Explain looks at processes and terminals
-HUMAN_TIMEOUT = 120.0  # polkit may ask for a password
+HUMAN_TIMEOUT = 130.0  # more, where polkit asks for a password; the daemon waits for two minutes
 
 Properties = Mapping[str, Any]  # by name, plain values: what the XML says their types are
 
@@ -63,10 +63,26 @@ class Client:
         within: float = CALL_TIMEOUT,
     ) -> tuple[Any, ...]:
         """Call a method of the daemon. With `ask`, polkit may ask whoever sits at this terminal."""
-        is_human = ask and sys.stdin.isatty()
-        flags = MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION if is_human else MessageFlag.NONE
-        message = Message(NAME, path, interface, member, signature=signature, body=list(args), flags=flags)
-        return (await self._send(message, within=HUMAN_TIMEOUT if is_human else within)).body
+
+        def message(flags: MessageFlag = MessageFlag.NONE) -> Message:
+            return Message(NAME, path, interface, member, signature=signature, body=list(args), flags=flags)
+
+        try:
+            return (await self._send(message(), within=within)).body
+        except CtlError as exc:
+            if exc.name != PASSWORD_REQUIRED or not (ask and sys.stdin.isatty()):
+                raise
+        async with self._somebody_to_ask():
+            again = message(MessageFlag.ALLOW_INTERACTIVE_AUTHORIZATION)
+            return (await self._send(again, within=HUMAN_TIMEOUT + within)).body
+
+    def _somebody_to_ask(self) -> AbstractAsyncContextManager[None]:
+        """polkit is asked by the daemon of this machine's system bus only."""
+        if self.where != Where():
+            return nullcontext()
+        from .agent import text_agent  # rarely needed
+
+        return text_agent()
 
     async def call_for_fd(self, interface: str, member: str, signature: str, *args: object) -> int:
         """Call a method that returns an fd, which the caller owns."""

@@ -40,11 +40,14 @@ def complain(exc: CtlError) -> Exit:
     return exc.status
 
 
+PASSWORD_REQUIRED = "InteractiveAuthorizationRequired"
+
 HINTS = {
     "NoSuchSession": "'musterctl list --all' shows the sessions there are.",
     "NoSuchClaim": "'musterctl claim list' shows the claims there are.",
     "AccessDenied": "Run it as that user, or as root.",
     "NotAuthorized": "This takes an operator: root, or whom polkit lets.",
+    PASSWORD_REQUIRED: "Run it as root; an order may also ask for a password, in a terminal.",
     "Busy": "Try again when that is over; 'musterctl events -f' tells.",
     "UnknownMethod": "The daemon is of another version than musterctl; restart it.",
     "UnknownInterface": "The daemon is of another version than musterctl; restart it.",

@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from musterd.bus.names import session_path
+
 from .client import OBJECT_MANAGER, PROPERTIES, SESSION, Client, Properties, gather, plain
-from .failure import CtlError, NoDaemon
+from .failure import PASSWORD_REQUIRED, CtlError, NoDaemon
 
 PAGE = 500  # rows a call; an answer has at most 256 KiB
 _GONE = ("NoSuchSession", "UnknownObject", "UnknownInterface")  # it ended between two calls
@@ -80,6 +82,8 @@ async def resolve(client: Client, text: str) -> tuple[str, str]:
     try:
         (path,) = await client.manager("GetSession", "s", text)
     except CtlError as exc:
+        if exc.name == PASSWORD_REQUIRED:
+            return text, session_path(text)  # another user's: what is asked of it may ask for the password
         if exc.name != "NoSuchSession":
             raise
         return await _by_beginning(client, text, exc)
