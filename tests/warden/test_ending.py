@@ -273,8 +273,9 @@ async def test_what_changed_at_the_last_moment_keeps_it(tmp_path: Path, what: st
 async def test_what_is_as_it_was_is_ended(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
         transcript = here.write("t.jsonl", line(EventKind.SETTLED, 2))
-        pid = here.start(f"cat <&0 & {tool()} & read line")
-        here.programs.read_line(pid)
+        pid = here.start(f"{tool()} & {tool()} & read line")
+        # Not before both are what they stay: what becomes another program is a change.
+        until(lambda: [row.comm for row in Table.read().descendants(pid)] == ["sleep", "sleep"], "both run")
         session = await here.session(pid, OURS, transcript=transcript)
         look = await here.look(session, screens=True)
         assert (await here.warden.end(session, look)).is_ended
