@@ -31,7 +31,7 @@ RECORD = HERE / "hooks" / "record.py"
 
 Found = TypeVar("Found")
 
-PATIENCE = 60.0  # seconds, on a busy machine, for what comes soon
+PATIENCE = 120.0  # seconds, on a busy machine: these are big programs
 
 
 class Overdue(AssertionError):
@@ -272,7 +272,7 @@ class Lab:
         pane = self.shell(agent)
         pane.submit(shlex.join([agent.command, *(args or agent.args)]))
         if wait:
-            pane.wait_for(agent.ready, 60)
+            pane.wait_for(agent.ready)
         return pane
 
     def shell(self, agent: Agent) -> "Pane":

@@ -38,7 +38,7 @@ def test_codex_asks_its_user_once_and_then_runs_them(hooked_lab: Lab, hooked_dae
     pane.wait_for("Hooks need review")
     assert str(standing(lab, "codex")["Doubt"]).startswith("not trusted yet")
     pane.press("Down", "Enter")
-    pane.wait_for(agent.ready, 20)
+    pane.wait_for(agent.ready)
     until(lambda: standing(lab, "codex")["Doubt"] == "", PATIENCE, "they are trusted")
     assert standing(lab, "codex")["HeardUSec"] == 0
     pane.submit("hello")
