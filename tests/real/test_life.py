@@ -117,11 +117,12 @@ def end_tool(pane: Pane) -> None:
 
 
 def is_hook(pid: int) -> bool:
-    """In the laboratory, only what our hook starts is told the bus."""
+    """In the laboratory, only what our hook starts is told the bus; what is in execve(2) may be one."""
     try:
-        return b"MUSTERD_BUS=" in Path(f"/proc/{pid}/environ").read_bytes()
+        environ = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
         return False
+    return not environ or b"MUSTERD_BUS=" in environ
 
 
 def comm(pid: int) -> str:
