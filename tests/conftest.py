@@ -15,7 +15,7 @@ from helpers.private_bus import DBusDaemon, PrivateBus
 from musterd.host import programs
 
 # Seconds; a test that waits longer waits for something that will not come.
-TEST_TIMEOUT = float(os.environ.get("MUSTERD_TEST_TIMEOUT", "90"))
+TEST_TIMEOUT = float(os.environ.get("MUSTERD_TEST_TIMEOUT", "300"))
 
 # A shell has what it starts in the background ignore it, and all below: some tests send it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
