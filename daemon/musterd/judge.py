@@ -10,6 +10,7 @@ from musterd.core.errors import Failed, NoSuchSession
 from musterd.core.evidence import Observation, Unknown, Usage
 from musterd.core.reaper import explain
 from musterd.core.session import Session, SessionId
+from musterd.core.suspend import awake
 from musterd.core.units import USEC_PER_SEC
 from musterd.manager import Manager
 from musterd.ports import Record
@@ -28,6 +29,7 @@ class Judge:
         self._manager = manager
         self._ports = manager.ports
         self._looks: dict[SessionId, list[Observation]] = {}
+        self._stepped = 0  # when the clock was set, as far as the looks know
         self._verdicts: dict[SessionId, Explanation] = {}
         self._usages: dict[SessionId, Usage] = {}
         self._refused: dict[SessionId, int] = {}
@@ -151,6 +153,7 @@ class Judge:
             now=now,
             clock_stepped=self._ports.clock.stepped(),
             clock_twice=self._ports.clock.twice(),
+            suspends=self._ports.clock.suspends(),
         )
 
     def world(self, now: int) -> World:
@@ -165,13 +168,19 @@ class Judge:
 
     def _earlier(self, session_id: SessionId, look: Observation) -> Observation | None:
         """The latest look by this process that is a grace old. Drops what is of no use any more."""
-        grace = int(self._manager.config.reaper.grace * USEC_PER_SEC)
-        past = [p for p in self._looks.get(session_id, []) if look.at - p.at < LOOK_LIFE * max(grace, 1)]
-        old = [p for p in past if look.at - p.at >= grace]
-        recent = [p for p in past if look.at - p.at < grace]
+        clock, grace = self._ports.clock, int(self._manager.config.reaper.grace * USEC_PER_SEC)
+        if clock.stepped() != self._stepped:
+            self._stepped = clock.stepped()
+            self._looks.clear()  # nobody can say how long ago they were
+        if not self._stepped <= look.at <= clock.now():
+            return None  # made before that, too
+        suspends = clock.suspends()
+        past = [(awake(p.at, look.at, suspends), p) for p in self._looks.get(session_id, [])]
+        old = [p for ago, p in past if grace <= ago < LOOK_LIFE * max(grace, 1)]
+        recent = [(ago, p) for ago, p in past if ago < grace]
         # At most one old look, and recent ones a quarter of a grace apart: five in all.
-        is_spaced = not recent or look.at - recent[-1].at >= grace // 4
-        self._looks[session_id] = old[-1:] + recent + ([look] if is_spaced else [])
+        is_spaced = not recent or recent[-1][0] >= grace // 4
+        self._looks[session_id] = old[-1:] + [p for _, p in recent] + ([look] if is_spaced else [])
         return old[-1] if old else None
 
     def _remember(self, judged: Sequence[tuple[Case, Explanation]], now: int) -> None:

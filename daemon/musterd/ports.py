@@ -12,6 +12,7 @@ from musterd.core.evidence import Observation, Usage, Work
 from musterd.core.pressure import Reading
 from musterd.core.session import Agent, PidRef, Session, SessionId, Source
 from musterd.core.state import ClockMark, Modes
+from musterd.core.suspend import Suspend
 
 
 class Clock(Protocol):
@@ -25,6 +26,10 @@ class Clock(Protocol):
     def twice(self) -> tuple[int, int]:
         """The first and the last moment, realtime µs, that it may have shown twice, being set back; 0 and 0
         if it never was. Nobody can tell which of two stamps from between was made first."""
+
+    def suspends(self) -> Sequence[Suspend]:
+        """Of this boot, in order; those shorter than a second are not told of. They are noticed at the next
+        call of anything here: what happened since its end may be dated within one."""
 
     def mark(self) -> ClockMark:
         """For the next process of this boot: what it is told by `recall` counts as seen by itself."""

@@ -7,6 +7,7 @@ from musterd import enrol
 from musterd.core.errors import InvalidArgs
 from musterd.core.session import Agent, Session, Source, State
 from musterd.core.spec import Spec
+from musterd.core.suspend import awake
 from musterd.core.units import USEC_PER_SEC
 from musterd.manager import Manager
 from musterd.ports import Caller
@@ -67,9 +68,12 @@ class RemoteSessions:
             self.sweep()
 
     def sweep(self) -> None:
-        now = self._manager.ports.clock.now()
+        clock = self._manager.ports.clock
+        now, stepped, suspends = clock.now(), clock.stepped(), clock.suspends()
         for session in self._all():
-            silent = now - session.heartbeat_usec
+            # Its silence counts from when the clock was set, and while we could hear.
+            beat = session.heartbeat_usec if stepped <= session.heartbeat_usec <= now else stepped or now
+            silent = awake(beat, now, suspends)
             if silent > HEARTBEAT_LIMIT + OFFLINE_LIMIT:
                 self._manager.roll.end(session, "offline")
             elif silent > HEARTBEAT_LIMIT and session.state is not State.OFFLINE:

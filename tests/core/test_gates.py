@@ -17,6 +17,7 @@ from musterd.core.life import heard
 from musterd.core.pressure import Tier
 from musterd.core.reaper import explain, rank
 from musterd.core.session import Conversation, PidRef, Session, SessionId, Source, State
+from musterd.core.suspend import Suspend
 from musterd.core.turn import Subagent, Turn
 
 HOUR = 60 * MINUTE
@@ -52,6 +53,9 @@ def seen(**changes: Any) -> Identity:
 
 HELPER = child("mcp-server", helper=True)
 STRANGER = child("make", helper=False)
+SLEPT = [Suspend(NOW - 56 * MINUTE, NOW - MINUTE)]
+HALF = [Suspend(NOW - 40 * MINUTE, NOW - 10 * MINUTE)]
+LONG_AGO = Suspend(NOW - 9 * HOUR, NOW - 2 * HOUR)
 YOUNG = session(started_usec=NOW - 9 * MINUTE)
 
 TABLE: list[tuple[str, str, Case, Outcome]] = [
@@ -93,6 +97,12 @@ TABLE: list[tuple[str, str, Case, Outcome]] = [
     ("young", "two hours", case(), Outcome.PASS),
     ("young", "nine minutes", case(session=YOUNG), Outcome.KEEP),
     ("young", "just resumed", case(session=session(resumed_usec=NOW - MINUTE)), Outcome.KEEP),
+    (
+        "young",
+        "an hour, slept through",
+        case(session=session(started_usec=NOW - HOUR), suspends=SLEPT),
+        Outcome.KEEP,
+    ),
     ("young", "from the future", case(session=session(started_usec=NOW + MINUTE)), Outcome.UNKNOWN),
     ("recovery", "none", case(), Outcome.PASS),
     ("recovery", "compacting", case(session=turned(recovering=NOW - 9 * MINUTE)), Outcome.KEEP),
@@ -158,7 +168,32 @@ TABLE: list[tuple[str, str, Case, Outcome]] = [
     ("subagent", "one", case(session=delegated(NOW - 9 * HOUR)), Outcome.KEEP),
     ("subagent", "one, silent through a turn", case(session=delegated(NOW - 23 * HOUR, True)), Outcome.KEEP),
     ("subagent", "and for a day", case(session=delegated(NOW - 25 * HOUR, True)), Outcome.PASS),
+    (
+        "subagent",
+        "and through a day, an hour of it suspended",
+        case(session=delegated(NOW - 24 * HOUR - MINUTE, True), suspends=SLEPT),
+        Outcome.KEEP,
+    ),
     ("children", "none", case(), Outcome.PASS),
+    (
+        "children",
+        "a helper at work for the seconds before a suspend",
+        case(
+            look=look(children=(child("mcp-server", helper=True, cpu=2 * SECOND),)),
+            earlier=look(at=NOW - 56 * MINUTE, children=(HELPER,)),
+            suspends=SLEPT,
+        ),
+        Outcome.KEEP,
+    ),
+    (
+        "children",
+        "which is little without one",
+        case(
+            look=look(children=(child("mcp-server", helper=True, cpu=2 * SECOND),)),
+            earlier=look(at=NOW - 56 * MINUTE, children=(HELPER,)),
+        ),
+        Outcome.PASS,
+    ),
     ("children", "a build", case(look=look(children=(STRANGER,))), Outcome.KEEP),
     ("children", "unreadable", case(look=look(children=Unknown("denied"))), Outcome.UNKNOWN),
     (
@@ -264,6 +299,12 @@ TABLE: list[tuple[str, str, Case, Outcome]] = [
         case(look=look(presence=Presence(True, NOW - 60 * MINUTE)), clock_stepped=NOW - 5 * MINUTE),
         Outcome.KEEP,
     ),
+    (
+        "present",
+        "typed before an hour of suspend",
+        case(look=look(presence=Presence(True, NOW - HOUR)), suspends=SLEPT),
+        Outcome.KEEP,
+    ),
     ("present", "nobody", case(), Outcome.PASS),
     ("present", "typed just now", case(look=look(presence=Presence(True, NOW - MINUTE))), Outcome.KEEP),
     ("present", "attached, away", case(look=look(presence=Presence(True, NOW - 16 * MINUTE))), Outcome.PASS),
@@ -279,6 +320,9 @@ TABLE: list[tuple[str, str, Case, Outcome]] = [
     ("quiet", "nine minutes at critical", case(session=turned(heard=NOW - 9 * MINUTE)), Outcome.KEEP),
     ("quiet", "a child started", case(look=look(children=(child(helper=True, age=MINUTE),))), Outcome.KEEP),
     ("quiet", "in the future", case(session=turned(heard=NOW + MINUTE)), Outcome.UNKNOWN),
+    ("quiet", "an hour, most of it suspended", case(suspends=SLEPT), Outcome.KEEP),
+    ("quiet", "an hour, suspended before", case(suspends=[LONG_AGO]), Outcome.PASS),
+    ("quiet", "an hour, half of it suspended", case(suspends=HALF), Outcome.PASS),
     ("quiet", "the clock was set", case(clock_stepped=NOW - MINUTE), Outcome.KEEP),
     ("resumable", "with a recipe", case(), Outcome.PASS),
     ("resumable", "without one", case(session=session(resume_command=())), Outcome.KEEP),

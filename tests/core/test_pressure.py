@@ -68,6 +68,11 @@ def test_one_high_reading_starts_the_dwell_anew() -> None:
     assert falling((1, 0), (29, 20), (31, 0), (40, 0)).tier is Tier.ELEVATED
 
 
+def test_the_dwell_starts_anew_when_the_clock_was_set_back() -> None:
+    assert falling((1000, 0), (10, 0), (39, 0)).tier is Tier.ELEVATED
+    assert falling((1000, 0), (10, 0), (40, 0)).tier is Tier.NORMAL
+
+
 @given(st.lists(st.floats(min_value=0, max_value=100), min_size=1, max_size=60))
 def test_tier_never_falls_twice_within_a_dwell(values: list[float]) -> None:
     pressure, falls = Pressure(), []

@@ -206,7 +206,7 @@ class Daemon:
 
     def busctl(self, *args: str) -> str:
         done = subprocess.run(
-            ["busctl", f"--address={self.bus.address}", "--json=short", *args],
+            ["busctl", f"--address={self.bus.address}", "--json=short", "--timeout=60", *args],
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         if done.returncode:

@@ -17,6 +17,7 @@ from musterd.core.evidence import Identity, Observation, Transcript, Usage, Work
 from musterd.core.pressure import PressureSource, Reading
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.core.state import ClockMark, Modes
+from musterd.core.suspend import Suspend
 from musterd.ender import Ender
 from musterd.gatekeeper import Gatekeeper
 from musterd.hooks import Hooks
@@ -48,15 +49,28 @@ ROOT = Caller(0, 70, ":1.3")
 class FakeClock:
     def __init__(self) -> None:
         self.time = NOW
+        self.set_at = 0
+        self.slept: list[Suspend] = []
 
     def now(self) -> int:
         return self.time
 
+    def set(self, step: int) -> None:
+        self.time += step
+        self.set_at = self.time
+
+    def suspend(self, duration: int) -> None:
+        self.slept.append(Suspend(self.time, self.time + duration))
+        self.time += duration
+
     def stepped(self) -> int:
-        return 0
+        return self.set_at
 
     def twice(self) -> tuple[int, int]:
         return (0, 0)
+
+    def suspends(self) -> tuple[Suspend, ...]:
+        return tuple(self.slept)
 
     def mark(self) -> ClockMark:
         return ClockMark()

@@ -61,7 +61,7 @@ sessions = st.builds(
     last_error=texts,
 )
 changes = st.builds(Change, numbers, numbers, texts)
-marks = st.builds(ClockMark, texts, *[numbers] * 5)
+marks = st.builds(ClockMark, texts, *[numbers] * 6, st.lists(numbers, max_size=6).map(tuple))
 modes = st.builds(
     Modes,
     reaper=st.sampled_from(Mode),

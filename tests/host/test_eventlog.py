@@ -15,6 +15,7 @@ import pytest
 from musterd.core.config import EventsConfig
 from musterd.core.errors import Failed
 from musterd.core.state import ClockMark
+from musterd.core.suspend import Suspend
 from musterd.host import eventlog
 from musterd.host.eventlog import SqliteEventLog
 from musterd.ports import EventLog, Record
@@ -36,6 +37,9 @@ class FixedClock:
 
     def twice(self) -> tuple[int, int]:
         return (0, 0)
+
+    def suspends(self) -> tuple[Suspend, ...]:
+        return ()
 
     def mark(self) -> ClockMark:
         return ClockMark()

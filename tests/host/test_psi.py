@@ -12,6 +12,7 @@ from helpers.virtual_time import run_in_virtual_time, virtual_loop
 from musterd.core.config import PressureConfig
 from musterd.core.pressure import Pressure, PressureSource, Reading, Tier
 from musterd.core.state import ClockMark
+from musterd.core.suspend import Suspend
 from musterd.host import psi
 from musterd.host.psi import Gauge, Trigger
 from musterd.host.ticks import next_tick
@@ -28,6 +29,9 @@ class LoopClock:
 
     def twice(self) -> tuple[int, int]:
         return (0, 0)
+
+    def suspends(self) -> tuple[Suspend, ...]:
+        return ()
 
     def mark(self) -> ClockMark:
         return ClockMark()

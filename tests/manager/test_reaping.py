@@ -1,6 +1,7 @@
 """The reaper looks, judges and, for now, pretends."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -51,8 +52,10 @@ async def test_one_look_is_not_enough_and_two_are() -> None:
 async def test_looks_closer_than_a_grace_do_not_make_two() -> None:
     config = replace(EAGER, reaper=replace(EAGER.reaper, grace=30))
     bench, (session,) = await idle_sessions(config=config)
+    start = bench.clock.time
     for after, kept_by in ((0, "transcript"), (10, "transcript"), (29, "transcript"), (30, "tier")):
-        bench.alice.looks[session.id] = replace(_look(session), at=bench.clock.time + after * SECOND)
+        bench.clock.time = start + after * SECOND
+        bench.alice.looks[session.id] = replace(_look(session), at=bench.clock.time)
         assert (await bench.judge.explain(session))[0].kept_by == kept_by
 
 
@@ -67,10 +70,51 @@ def _look(session: Session) -> Observation:
 async def test_looks_of_long_ago_are_not_compared_with() -> None:
     config = replace(EAGER, reaper=replace(EAGER.reaper, grace=30))
     bench, (session,) = await idle_sessions(config=config)
-    for at in (0, 3600):
-        bench.alice.looks[session.id] = replace(_look(session), at=bench.clock.time + at * SECOND)
+    for after in (0, 3600):
+        bench.clock.time += after * SECOND
+        bench.alice.looks[session.id] = replace(_look(session), at=bench.clock.time)
         explanation, _ = await bench.judge.explain(session)
     assert explanation.kept_by == "transcript"
+
+
+def _suspended(bench: Bench) -> None:
+    bench.clock.suspend(60 * SECOND)
+
+
+def _set_forward(bench: Bench) -> None:
+    bench.clock.set(60 * SECOND)
+
+
+def _set_back(bench: Bench) -> None:
+    bench.clock.set(-60 * SECOND)
+
+
+@pytest.mark.parametrize("happens", [_suspended, _set_forward, _set_back])
+async def test_two_looks_are_a_grace_of_life_apart_whatever_the_clock_does(
+    happens: Callable[[Bench], None],
+) -> None:
+    config = replace(EAGER, reaper=replace(EAGER.reaper, grace=30))
+    bench, (session,) = await idle_sessions(config=config)
+
+    async def kept_by() -> str:
+        bench.alice.looks[session.id] = replace(_look(session), at=bench.clock.time)
+        return (await bench.judge.explain(session))[0].kept_by
+
+    assert await kept_by() == "transcript"
+    happens(bench)
+    bench.clock.time += SECOND
+    assert await kept_by() == "transcript"
+    bench.clock.time += 31 * SECOND
+    assert await kept_by() in ("tier", "quiet")
+
+
+async def test_look_that_was_made_when_the_clock_was_set_is_none() -> None:
+    bench, (session,) = await idle_sessions()
+    for step in (-60, 60):
+        bench.alice.looks[session.id] = replace(_look(session), at=bench.clock.time)
+        bench.clock.set(step * SECOND)
+        for _ in range(2):
+            assert (await bench.judge.explain(session))[0].kept_by == "transcript"
 
 
 async def test_dry_run_takes_one_at_a_time_within_its_budget_and_ends_nothing() -> None:

@@ -387,6 +387,23 @@ async def test_remote_session_lives_by_its_heartbeat() -> None:
     assert bench.manager.registry.current() == []
 
 
+@pytest.mark.parametrize("back", [False, True], ids=["forward, and suspended", "back"])
+async def test_remote_session_is_silent_only_while_it_could_be_heard(back: bool) -> None:
+    bench = Bench()
+    session = await bench.remote.register(ALICE, Spec(agent=Agent.PI, host="build7", cwd="/w"))
+    if back:
+        bench.clock.set(-60 * MINUTE)
+    else:
+        bench.clock.suspend(60 * MINUTE)
+        bench.clock.set(60 * MINUTE)
+    bench.clock.time += MINUTE
+    bench.remote.sweep()
+    assert bench.manager.registry.get(session.id).state is not State.OFFLINE
+    bench.clock.time += 3 * MINUTE
+    bench.remote.sweep()
+    assert bench.manager.registry.current() == []
+
+
 async def test_heartbeat_of_a_local_session_is_refused() -> None:
     bench = started(1)
     session = await bench.manager.register(ALICE, Spec(pid=1))

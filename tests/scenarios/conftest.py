@@ -1,10 +1,11 @@
 """One daemon and one tmux server for many scenarios; their outcome is told at the end."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from .stage import Stage, stage
+from .stage import MovedDaemon, Stage, stage
 
 
 @pytest.fixture(scope="package")
@@ -43,6 +44,21 @@ def tidy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield made
 
 
+@pytest.fixture
+def waiting(tmp_path: Path) -> Iterator[Stage]:
+    """It waits as it does as shipped; what the clocks of its machine show, the scenario says."""
+    shipped = {
+        "min_age": "10min",
+        "quiet_elevated": "30min",
+        "quiet_critical": "10min",
+        "recent_user": "15min",
+    }
+    options = {name: f'"{value}"' for name, value in shipped.items()}
+    with stage(tmp_path, kind=MovedDaemon, **options) as made:
+        yield made
+        made.clear()
+
+
 @pytest.fixture(autouse=True)
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     """The stage outlives a scenario; its agents, and all that they started, do not."""
@@ -57,7 +73,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for file, failed in (("test_keep", "wrong ends"), ("test_eligible", "never eligible")):
         outcomes = {
             outcome: sum(
-                f"/scenarios/{file}.py" in report.nodeid
+                f"/scenarios/{file}" in report.nodeid
                 for report in terminalreporter.stats.get(outcome, [])
                 if isinstance(report, pytest.TestReport)
             )

@@ -5,13 +5,14 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
 from helpers.daemon import DAEMON, EAGER, Daemon
+from helpers.moved_clock import Moves
 from helpers.private_bus import DBusDaemon
 from helpers.programs import PATIENCE, until
 from helpers.standin import install_codex, install_command
@@ -122,9 +123,22 @@ class Pane:
         raise AssertionError(f"'{self.project.name}' never became eligible: {held}")
 
 
+class MovedDaemon(Daemon):
+    """Its clocks, and those of the agents, are moved by `Stage.moves`."""
+
+    @property
+    def command(self) -> list[str]:
+        python, _, _, *args = super().command
+        return [python, "-m", "helpers.moved_clock", str(self.work / "moves"), *args]
+
+    def env(self, **more: str) -> Mapping[str, str]:
+        return {**super().env(**more), "PYTHONPATH": f"{DAEMON}:{DAEMON.parent / 'tests'}"}
+
+
 class Stage:
     def __init__(self, work: Path, daemon: Daemon, tmux: TmuxServer, stack: ExitStack) -> None:
         self.work, self.daemon, self.tmux, self._stack = work, daemon, tmux, stack
+        self.moves = Moves(work / "moves")
         self.command = install_codex(work / "agent")
         self.bin = install_command(work, self.command)
         self.newer = install_codex(work / "newer", "0.999.0")
@@ -150,6 +164,8 @@ class Stage:
         """A stand-in in a new window, or in a split of the pane `beside`; once it is on the roll."""
         project = self.project(name)
         env = {"HOME": str(self.daemon.home), "PATH": os.environ["PATH"], **env}
+        if isinstance(self.daemon, MovedDaemon):
+            env["STANDIN_CLOCK"] = str(self.moves.path)
         if hooks:
             env["STANDIN_HOOK"] = (
                 f"env -u PYTHONHOME PYTHONPATH={DAEMON} MUSTERD_BUS={self.daemon.bus.address}"
@@ -216,7 +232,7 @@ class Stage:
 
 
 @contextmanager
-def stage(work: Path, more: str = "", **options: str) -> Iterator[Stage]:
+def stage(work: Path, more: str = "", kind: type[Daemon] = Daemon, **options: str) -> Iterator[Stage]:
     """`options` are keys of [reaper] with other values than the eager ones; `more` is more of it."""
     text = EAGER.format(work=work).replace('grace = "1s"', f'grace = "{GRACE * 1000:.0f}ms"')
     for key, value in options.items():
@@ -226,7 +242,7 @@ def stage(work: Path, more: str = "", **options: str) -> Iterator[Stage]:
         )
     with ExitStack() as stack:
         bus = stack.enter_context(DBusDaemon(work / "bus"))
-        daemon = stack.enter_context(Daemon(work, bus, f"{text}\n{more}"))
+        daemon = stack.enter_context(kind(work, bus, f"{text}\n{more}"))
         tmux = stack.enter_context(TmuxServer(work))
         daemon.press()
         yield Stage(work, daemon, tmux, stack)

@@ -56,6 +56,7 @@ class Nature:
     programs: list[Program] = field(default_factory=list)
     is_attached: bool = False
     typed: int = -HOUR  # true time of the latest key stroke
+    typed_awake: int = -HOUR  # by the clock that stands still in a suspend
     conversation: int = 1
     has_twin: bool = False
     is_pinned: bool = False
@@ -63,8 +64,11 @@ class Nature:
     is_somebody_else: bool = False  # the agent is gone, and its pid is another program's
     stirred: int = 0  # true time of the latest thing that happened in it
 
-    def needed(self, now: int, min_age: int, recent_user: int) -> str:
-        """Why it must not be ended; "" if nobody would miss it. The two numbers are the user's wish."""
+    def needed(self, awake: int, min_age: int, recent_user: int) -> str:
+        """Why it must not be ended; "" if nobody would miss it. The two numbers are the user's wish.
+
+        They are about time awake: in a suspend nobody could do anything. None was before it was born.
+        """
         reasons = (
             (self.is_somebody_else, "the process is another one"),
             (self.turn, "a turn is open"),
@@ -74,8 +78,8 @@ class Nature:
             (self.has_queued, "input is queued"),
             (self.has_draft, "text is typed but not sent"),
             (any(program.works for program in self.programs), "a program of it works"),
-            (self.is_attached and now - self.typed < recent_user, "somebody uses it"),
-            (now - self.born < min_age, "it is young"),
+            (self.is_attached and awake - self.typed_awake < recent_user, "somebody uses it"),
+            (awake - self.born < min_age, "it is young"),
             (self.has_twin, "its conversation is open elsewhere, too"),
             (self.is_pinned, "it is pinned"),
             (self.is_inhibited, "somebody holds it"),

@@ -107,7 +107,7 @@ class Life:
             return
         tier = self.rng.choice((Tier.ELEVATED, Tier.CRITICAL))
         said = self.daemon.judge(tier)
-        needed = self.nature.needed(self.clock.true, MIN_AGE, RECENT_USER)
+        needed = self.nature.needed(self.clock.awake, MIN_AGE, RECENT_USER)
         self.count.judged += 1
         if needed:
             self.count.needed[needed] += 1
@@ -382,7 +382,7 @@ class Life:
 
     def _type(self, *, unseen: bool = False) -> None:
         if not unseen:
-            self.nature.typed = self.clock.true
+            self.nature.typed, self.nature.typed_awake = self.clock.true, self.clock.awake
             self.daemon.typed()
 
     def _user(self) -> None:

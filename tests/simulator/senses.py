@@ -27,6 +27,7 @@ from musterd.core.pressure import Tier
 from musterd.core.reaper import explain
 from musterd.core.session import Agent, PidRef, Session, SessionId, Source
 from musterd.core.state import format_session, parse_session
+from musterd.core.suspend import awake
 from musterd.host.clock import HostClock
 
 from .nature import SECOND, Kind, Nature, Program
@@ -65,6 +66,10 @@ class Clock:
     @property
     def awake(self) -> int:
         return self.true - self.asleep
+
+    @property
+    def readings(self) -> tuple[Callable[[], int], Callable[[], int], Callable[[], int]]:
+        return lambda: self.real * 1000, lambda: self.true * 1000, lambda: self.awake * 1000
 
 
 @dataclass(slots=True)
@@ -107,8 +112,9 @@ class Daemon:
         self.later = later
         self._saved: Session
         self._looks: list[Observation] = []
-        self._times = HostClock(lambda: clock.real * 1000, lambda: clock.true * 1000)
+        self._times = HostClock(*clock.readings)
         self._mark = self._times.mark()
+        self._stepped = 0
         self._read = 0  # records of the transcript so far
         self._following = ""  # the conversation whose transcript is read
         self._native: Native | Unknown | None = None
@@ -194,7 +200,7 @@ class Daemon:
         self.is_up = True
         self.session = self._saved
         self._looks, self._native = [], None
-        self._times = HostClock(lambda: self._clock.real * 1000, lambda: self._clock.true * 1000)
+        self._times = HostClock(*self._clock.readings)
         self._times.recall(self._mark)
         self._mark = self._times.mark()
         self._following = self.session.agent_session_id
@@ -210,6 +216,8 @@ class Daemon:
             self.read_files()
         else:  # it is read, but the manager has not heard it yet
             self.later(0, self.read_files)
+        if self._times.stepped() != self._stepped:
+            self._stepped, self._looks = self._times.stepped(), []
         self._looks.append(self._observe())
         self._looks = self._looks[-8:]
         return self._looks[-1]
@@ -265,7 +273,8 @@ class Daemon:
 
     def judge(self, tier: Tier) -> Explanation:
         look, nature, now = self.look(), self._nature, self._clock.real
-        past = [p for p in self._looks[:-1] if GRACE <= look.at - p.at < LOOK_LIFE * GRACE]
+        suspends = self._times.suspends()
+        past = [p for p in self._looks[:-1] if GRACE <= awake(p.at, look.at, suspends) < LOOK_LIFE * GRACE]
         held = Inhibitor(1, frozenset({What.REAP}), "vim", "editing", InhibitMode.BLOCK, 1000, 1, "")
         session = replace(self.session, protected=nature.is_pinned)
         case = Case(
@@ -279,6 +288,7 @@ class Daemon:
             now=now,
             clock_stepped=self._times.stepped(),
             clock_twice=self._times.twice(),
+            suspends=suspends,
         )
         return explain(case, World(Mode.ON, tier, now))
 

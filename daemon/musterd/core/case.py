@@ -10,6 +10,7 @@ from musterd.core.evidence import Observation
 from musterd.core.inhibitor import Inhibitor
 from musterd.core.pressure import Tier
 from musterd.core.session import Session, SessionId
+from musterd.core.suspend import Suspend, awake
 
 
 class Mode(StrEnum):
@@ -84,3 +85,8 @@ class Case:
     now: int = 0
     clock_stepped: int = 0  # the clock was set then: no earlier time stamp can be compared with now
     clock_twice: tuple[int, int] = (0, 0)  # it was set back: stamps from between these have no order
+    suspends: Sequence[Suspend] = ()
+
+    def awake(self, since: int) -> int:
+        """µs from then to now, while something could happen."""
+        return awake(since, self.now, self.suspends)

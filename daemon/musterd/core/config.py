@@ -142,7 +142,11 @@ class ReaperConfig:
     min_age: float = _option(
         600.0, span, "Younger sessions, and those resumed less than that ago, are kept."
     )
-    quiet_elevated: float = _option(1800.0, span, "Quiet time that the tiers normal and elevated ask for.")
+    quiet_elevated: float = _option(
+        1800.0,
+        span,
+        "Quiet time that the tiers normal and elevated ask for. As all times of sessions, without suspends.",
+    )
     quiet_critical: float = _option(600.0, span, "Quiet time that the tier critical asks for.")
     recent_user: float = _option(
         900.0, span, "A terminal with a key stroke more recent than that is in use."

@@ -59,7 +59,7 @@ def unsupported(case: Case) -> Finding:
 def young(case: Case) -> Finding:
     session = case.session
     born = max(session.started_usec, session.resumed_usec)
-    age = case.now - born
+    age = case.awake(born)
     if age < 0 or not born:
         return unknown("its age cannot be told: the clock was set")
     if age < case.config.min_age * USEC_PER_SEC:
@@ -94,7 +94,7 @@ def turn(case: Case) -> Finding:
     if said.is_working or not said.is_settled:
         return kept("work began after the last end of a turn", said.started)
     for other in case.session.others:
-        if doing := _unrest(other.turn, said, case.now):
+        if doing := _unrest(other.turn, said, case):
             return kept(f"another conversation of its process, '{other.id[:64]}', {doing}", other.turn.heard)
     if case.session.state not in (State.IDLE, State.WAITING):
         return kept(f"its state is {case.session.state}", said.heard)
@@ -107,7 +107,7 @@ def _has_no_order(turn: Turn, case: Case) -> bool:
     return first <= max(turn.ended, turn.settled) <= last and last > 0
 
 
-def _unrest(turn: Turn, current: Turn, now: int) -> str:
+def _unrest(turn: Turn, current: Turn, case: Case) -> str:
     """What keeps another conversation from being at rest; "" if nothing does."""
     # It has no later turns any more: those of the conversation that came in its place count instead.
     last = max((s.heard for s in turn.subagents), default=0)
@@ -118,7 +118,7 @@ def _unrest(turn: Turn, current: Turn, now: int) -> str:
         "is at work": turn.is_working,
         "compacts or retries": turn.recovering,
         "has background work": turn.pending,
-        "has a subagent at work": _active_subagents(turn, now),
+        "has a subagent at work": _active_subagents(turn, case),
     }
     return next((text for text, is_so in doing.items() if is_so), "")
 
@@ -142,7 +142,7 @@ def pending(case: Case) -> Finding:
 
 def subagent(case: Case) -> Finding:
     said = case.session.turn
-    active = _active_subagents(said, case.now)
+    active = _active_subagents(said, case)
     if active:
         return kept(f"{len(active)} subagents are active", max(s.heard for s in active))
     if said.subagents:
@@ -152,14 +152,14 @@ def subagent(case: Case) -> Finding:
     return passed("no subagent is active", said.heard)
 
 
-def _active_subagents(turn: Turn, now: int) -> list[Subagent]:
-    return [s for s in turn.subagents if not s.is_overdue or now - s.heard < SUBAGENT_SILENCE]
+def _active_subagents(turn: Turn, case: Case) -> list[Subagent]:
+    return [s for s in turn.subagents if not s.is_overdue or case.awake(s.heard) < SUBAGENT_SILENCE]
 
 
 def quiet(case: Case) -> Finding:
     since = quiet_since(case)
     asked = case.config.quiet_critical if case.tier is Tier.CRITICAL else case.config.quiet_elevated
-    past = case.now - since
+    past = case.awake(since)
     if past < 0:
         return unknown("something happened in the future: the clock was set", since)
     if past < asked * USEC_PER_SEC:

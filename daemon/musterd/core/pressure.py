@@ -70,7 +70,8 @@ class Pressure:
         lower = tier_of(reading, config, ease=FALL)
         if lower.rank >= self.tier.rank:
             return replace(self, reading=reading, below_since=0, since=self.since or now)
-        below_since = self.below_since or now
+        # What is dated in the future is of a clock that was set back since.
+        below_since = self.below_since if 0 < self.below_since <= now else now
         if now - below_since < config.dwell * USEC_PER_SEC:
             return replace(self, reading=reading, below_since=below_since)
         return Pressure(lower, now, 0, reading)

@@ -4,6 +4,7 @@ from musterd.core.case import Case, Finding
 from musterd.core.evidence import Child, NativeState, Unknown
 from musterd.core.finding import kept, passed, unknown
 from musterd.core.session import Session
+from musterd.core.suspend import awake
 from musterd.core.units import USEC_PER_SEC, USEC_PER_TICK, span
 
 # A helper may tick over between two looks (time-outs, keep-alives), but needs less of one core than this.
@@ -86,7 +87,7 @@ def _cpu_share(child: Child, case: Case) -> float:
     assert not isinstance(case.earlier.children, Unknown)
     before = next((c for c in case.earlier.children if c.process.is_same(child.process)), None)
     since = case.earlier.at if before else child.start_usec
-    elapsed = max(case.look.at - since, 1)
+    elapsed = max(awake(since, case.look.at, case.suspends), 1)
     return (child.cpu_usec - (before.cpu_usec if before else 0)) / elapsed
 
 
@@ -132,7 +133,7 @@ def present(case: Case) -> Finding:
         return unknown(seen.why)
     if not seen.attached:
         return passed("nobody is attached", case.look.at)
-    ago = case.now - max(seen.last_input, case.clock_stepped)
+    ago = case.awake(max(seen.last_input, case.clock_stepped))
     if ago < case.config.recent_user * USEC_PER_SEC:
         return kept(f"somebody typed {span(max(ago, 0))} ago", seen.last_input)
     return passed(f"attached, but nobody typed for {span(ago)}", seen.last_input)

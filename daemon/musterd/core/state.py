@@ -39,6 +39,8 @@ class ClockMark:
     stepped: int = 0  # as ports.Clock.stepped
     first: int = 0  # as ports.Clock.twice
     last: int = 0
+    asleep: int = 0  # in suspends, since boot
+    suspends: tuple[int, ...] = ()  # their begins and ends, as CLOCK_BOOTTIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,9 @@ def parse_modes(text: str) -> Modes:
     table["gate"] = GateMode(str(table.get("gate", GateMode.SHADOW)))
     for name in ("reaper_change", "gate_change", "kill_switch_change"):
         table[name] = _build(Change, _table(table.get(name, {}), name))
-    table["clock"] = _build(ClockMark, _table(table.get("clock", {}), "clock"))
+    clock = dict(_table(table.get("clock", {}), "clock"))
+    clock["suspends"] = _numbers(clock.get("suspends", []), "suspends")
+    table["clock"] = _build(ClockMark, clock)
     table["actions"] = _numbers(table.get("actions", []), "actions")
     table["disarmed_users"] = _numbers(table.get("disarmed_users", []), "disarmed_users")
     return _build(Modes, table)

@@ -101,7 +101,7 @@ def _read_boot_id() -> str:
 
 def usec_of_ticks(ticks: int) -> int:
     """Realtime µs of a start time, in ticks of CLOCK_BOOTTIME (`btime` of /proc/stat has no fractions)."""
-    now, boottime = read_clocks()
+    now, boottime, _ = read_clocks()
     return (now - boottime) // 1000 + ticks * TICK_USEC
 
 

@@ -19,7 +19,8 @@ What is no turn:
     rotate, truncate           of the record               /quit, crash     ends, or breaks off
 
 Environment: STANDIN_HOOK, the command that hooks run (none without it); STANDIN_LOST, words of hooks that
-get lost; STANDIN_CHILD, a program started with the agent; STANDIN_THREAD, the conversation to go on with.
+get lost; STANDIN_CHILD, a program started with the agent; STANDIN_THREAD, the conversation to go on with;
+STANDIN_CLOCK, a file that moves its clock.
 """
 
 import fcntl
@@ -33,7 +34,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 
@@ -70,7 +71,7 @@ class Rollout:
         self.write("session_meta", meta)
 
     def write(self, kind: str, payload: Mapping[str, object]) -> None:
-        stamp = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        stamp = now().isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self.write_text(json.dumps({"timestamp": stamp, "type": kind, "payload": payload}) + "\n")
 
     def write_text(self, text: str) -> None:
@@ -300,6 +301,14 @@ def last(duration: str) -> None:
         return
     while not Path(duration[1:]).exists():
         time.sleep(0.02)
+
+
+def now() -> datetime:
+    """Moved as the last line of the file STANDIN_CLOCK says (see helpers/moved_clock.py)."""
+    path = os.environ.get("STANDIN_CLOCK")
+    lines = Path(path).read_text().splitlines() if path else []
+    ahead = int(lines[-1].split()[1]) if lines else 0
+    return datetime.now(UTC) + timedelta(microseconds=ahead // 1000)
 
 
 def show(text: str) -> None:
