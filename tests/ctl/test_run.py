@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import shutil
 import signal
 import subprocess
 from asyncio.subprocess import DEVNULL, PIPE
@@ -28,8 +29,19 @@ exec "$@"
 
 @pytest.fixture
 def plain(tmp_path: Path) -> dict[str, str]:
-    """An environment in which no systemd answers, within a session that came back."""
-    return {"XDG_RUNTIME_DIR": str(tmp_path), "MUSTERD_SESSION": "k3v9qd"}
+    """An environment in which no systemd answers, not to root either, within a session that came back.
+
+    No other test has a session of that name, which would take along what bears its mark when it ends.
+    """
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in ("env", "sh", "grep", "ls", "pgrep", "ps", "sleep"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    return {
+        "XDG_RUNTIME_DIR": str(tmp_path),
+        "PATH": str(programs),
+        "MUSTERD_SESSION": f"run-{os.getpid()}",
+    }
 
 
 @pytest.fixture

@@ -40,9 +40,10 @@ async def _wait(session_id: str) -> int:
 
 async def _run_command(command: list[str]) -> int:
     """The command's exit status, or 128 and the number of the signal that ended it, as shells have it."""
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, lambda: None)  # caught from here on, and handled in a later turn
     async with started(command, name=f"'{command[0]}'") as process:
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal sends it to the command, too
         loop.add_signal_handler(signal.SIGTERM, process.terminate)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # the terminal sends it to the command, too
         status = await process.wait()
     return status if status >= 0 else 128 - status
