@@ -119,12 +119,6 @@ def test_musterd_may_start_and_stop_wardens_and_nothing_else(
     assert (musterd.run(*asked, check=False).status == 0) is allowed
 
 
-def test_process_that_is_not_in_the_unit_is_no_warden(musterd: Machine, ann: str) -> None:
-    attach = ("call", NAME, "/org/musterd/Muster1", f"{NAME}.Wardens", "Attach")
-    done = musterd.busctl(*attach, user=ann)
-    assert "is not the warden of user" in done.stderr
-
-
 def test_warden_and_daemon_that_are_killed_come_back_and_know_all(musterd: Machine, ann: str) -> None:
     session_id, pid = register(musterd, ann)
     for name in (unit(musterd, ann), "musterd.service"):
