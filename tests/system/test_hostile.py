@@ -23,7 +23,7 @@ PATIENCE = 120.0  # seconds, on a busy machine
 HELPERS = Path(__file__).parents[1] / "helpers"
 PROGRAMS = "/usr/local/lib/hostile"
 
-ALICE = "alice"
+ALICE = "alicia"
 THREAD = "thread-of-alice"
 AGENT = "/usr/local/bin/codex"  # a `sleep` by that name
 
@@ -271,7 +271,7 @@ def test_process_of_somebody_else_or_of_nobody_is_not_registered(
 def test_hook_that_speaks_of_a_session_of_another_user_is_heard_about_none(
     mallory: Mallory, alice: Victim
 ) -> None:
-    payload = json.dumps({"session_id": THREAD, "id": THREAD, "thread_id": THREAD, "cwd": "/home/alice"})
+    payload = json.dumps({"session_id": THREAD, "id": THREAD, "thread_id": THREAD, "cwd": f"/home/{ALICE}"})
     for agent in ("codex", "claude-code", "pi", "gemini", "opencode"):
         for event in ("stop", "Stop", "turn-start", "SessionStart", "SessionEnd", "turn_end"):
             assert mallory.tries("ReportEvent", "sss", agent, event, payload), (agent, event)
@@ -522,7 +522,7 @@ def test_names_of_others_are_not_to_be_had(mallory: Mallory) -> None:
     assert [name for name, answer in said.items() if "AccessDenied" not in answer] == []
 
 
-MONITORED = "/home/alice/monitored"  # what is said on her own bus
+MONITORED = f"/home/{ALICE}/monitored"  # what is said on her own bus
 
 
 def test_forged_signals_show_alice_nothing(mallory: Mallory, alice: Victim) -> None:

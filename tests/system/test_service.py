@@ -26,6 +26,14 @@ def test_status_has_a_living_line(musterd: Machine) -> None:
     assert 'Status: "0 sessions, 0 busy; pressure ' in musterd.run("systemctl", "status", UNIT).stdout
 
 
+def test_journal_explains_its_records(musterd: Machine) -> None:
+    session_id = register_remote(musterd)
+    musterd.run("journalctl", "--sync")
+    told = musterd.run("journalctl", "--catalog", "--no-pager", f"MUSTERD_SESSION={session_id}").stdout
+    assert "An agent session is on the roll\n" in told
+    assert f"'musterctl status {session_id}' shows what is known of it.\n" in told
+
+
 def test_reload_takes_a_new_configuration(musterd: Machine) -> None:
     before = musterd.get("Reaper.BudgetPerHour")
     musterd.write("/etc/musterd/musterd.toml.d/test.toml", "[reaper]\nbudget-per-hour = 3\n")
