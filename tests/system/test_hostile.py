@@ -97,7 +97,9 @@ class Daemon:
         status = (self.machine.root / f"proc/{self.pid}/status").read_text()
         (peak,) = (int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM:"))
         assert peak < MEMORY
-        log = self.machine.journal(UNIT)
+        self.machine.run("journalctl", "--sync")
+        log = self.machine.run("journalctl", "--no-pager", "--output=cat", f"_PID={self.pid}").stdout
+        assert log
         assert "Traceback" not in log
         assert "the bus closed the connection" not in log
 
