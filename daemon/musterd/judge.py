@@ -4,13 +4,14 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from musterd.core.case import Case, Explanation, Mode, Verdict, World
 from musterd.core.errors import Failed, NoSuchSession
 from musterd.core.evidence import Observation, Unknown, Usage
 from musterd.core.reaper import explain
 from musterd.core.session import Session, SessionId
-from musterd.core.suspend import awake
+from musterd.core.suspend import Suspend, awake
 from musterd.core.units import USEC_PER_SEC
 from musterd.manager import Manager
 from musterd.ports import Record
@@ -22,6 +23,15 @@ HOUR = 3600 * USEC_PER_SEC
 
 # An earlier look older than that many graces says nothing of what happened lately.
 LOOK_LIFE = 10
+
+
+class _Times(NamedTuple):
+    """What a ports.Clock says, asked once for all sessions of an evaluation."""
+
+    now: int
+    stepped: int
+    twice: tuple[int, int]
+    suspends: Sequence[Suspend]
 
 
 class Judge:
@@ -85,7 +95,8 @@ class Judge:
         """
         looks = await self._look(sessions)
         known = [s.id for s in sessions if s.id in looks and self._is_current(s.id)]
-        earlier = {session_id: self._earlier(session_id, looks[session_id]) for session_id in known}
+        times = self._times()
+        earlier = {session_id: self._earlier(session_id, looks[session_id], times) for session_id in known}
         judged = self._judge(looks, earlier)
         if asked := [
             case.session for case, verdict in judged if _wants_worktree(case, verdict, closely=closely)
@@ -102,13 +113,13 @@ class Judge:
         earlier: Mapping[SessionId, Observation | None],
     ) -> list[tuple[Case, Explanation]]:
         """As things are now."""
-        now = self._ports.clock.now()
-        world = self.world(now)
+        times = self._times()
+        world = self.world(times.now)
         judged = []
         for session_id, before in earlier.items():
             session = self._manager.registry.find(session_id)
             if session is not None and session.is_current:
-                case = self._case(session, looks[session_id], before, now)
+                case = self._case(session, looks[session_id], before, times)
                 judged.append((case, explain(case, world)))
         return judged
 
@@ -135,7 +146,11 @@ class Judge:
         self._manager.set_trouble(f"warden-{uid}", "")
         return looks
 
-    def _case(self, session: Session, look: Observation, earlier: Observation | None, now: int) -> Case:
+    def _times(self) -> _Times:
+        clock = self._ports.clock
+        return _Times(clock.now(), clock.stepped(), clock.twice(), clock.suspends())
+
+    def _case(self, session: Session, look: Observation, earlier: Observation | None, times: _Times) -> Case:
         manager = self._manager
         twins = manager.registry.by_agent_session(session.agent, session.agent_session_id, session.uid)
         return Case(
@@ -143,17 +158,17 @@ class Judge:
             look=look,
             earlier=earlier,
             inhibitors=list(manager.inhibitors),
-            claims=[claim.id for claim in manager.claims.of(session.id) if claim.is_open(now)],
+            claims=[claim.id for claim in manager.claims.of(session.id) if claim.is_open(times.now)],
             refused=self._refused.get(session.id, 0),
             twins=[twin.id for twin in twins if twin.id != session.id],
             is_ours=_is_in_tree(look, self._ports.pid),
             unsupported=self._ports.adapters[session.agent].unsupported(session.version),
             config=manager.config.reaper,
             tier=manager.pressure.tier,
-            now=now,
-            clock_stepped=self._ports.clock.stepped(),
-            clock_twice=self._ports.clock.twice(),
-            suspends=self._ports.clock.suspends(),
+            now=times.now,
+            clock_stepped=times.stepped,
+            clock_twice=times.twice,
+            suspends=times.suspends,
         )
 
     def world(self, now: int) -> World:
@@ -166,16 +181,15 @@ class Judge:
             actions=actions,
         )
 
-    def _earlier(self, session_id: SessionId, look: Observation) -> Observation | None:
+    def _earlier(self, session_id: SessionId, look: Observation, times: _Times) -> Observation | None:
         """The latest look by this process that is a grace old. Drops what is of no use any more."""
-        clock, grace = self._ports.clock, int(self._manager.config.reaper.grace * USEC_PER_SEC)
-        if clock.stepped() != self._stepped:
-            self._stepped = clock.stepped()
+        grace = int(self._manager.config.reaper.grace * USEC_PER_SEC)
+        if times.stepped != self._stepped:
+            self._stepped = times.stepped
             self._looks.clear()  # nobody can say how long ago they were
-        if not self._stepped <= look.at <= clock.now():
+        if not self._stepped <= look.at <= times.now:
             return None  # made before that, too
-        suspends = clock.suspends()
-        past = [(awake(p.at, look.at, suspends), p) for p in self._looks.get(session_id, [])]
+        past = [(awake(p.at, look.at, times.suspends), p) for p in self._looks.get(session_id, [])]
         old = [p for ago, p in past if grace <= ago < LOOK_LIFE * max(grace, 1)]
         recent = [(ago, p) for ago, p in past if ago < grace]
         # At most one old look, and recent ones a quarter of a grace apart: five in all.
