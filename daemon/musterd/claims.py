@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from musterd.core.claim import Claim, ClaimId, Phase, Row
 from musterd.core.config import LimitsConfig
@@ -16,6 +17,13 @@ from musterd.ports import Store
 # Finished ones that are remembered; older ones are forgotten.
 FINISHED_PER_SESSION = 16
 FINISHED_PER_USER = 256
+
+
+class _Bound(NamedTuple):
+    whose: str
+    active: Sequence[Claim]
+    limit: int
+    is_shared: bool = False  # by several sessions
 
 
 class Claims:
@@ -86,16 +94,12 @@ class Claims:
         return given_up
 
     def _in_the_way(self, claim: Claim, limits: LimitsConfig) -> Claim | None:
-        """The oldest, of the user who has most of them: nobody's give way to another's many."""
-        if len(self.active(claim.owner.session)) >= limits.claims_per_session:
-            return None  # it is refused whatever others give up
-        active = [known for known in self._claims.values() if not known.is_finished]
-        crowd = [known for known in active if known.uid == claim.uid]
-        if len(crowd) < limits.claims_per_user:
-            if len(active) < limits.claims:
-                return None
-            crowd = active
-        left = [known for known in crowd if self._is_left(known)]
+        """The oldest, of the user who has most of them: nobody's give way to another's many.
+
+        None of a session that has as many as it may: it is refused whatever others give up.
+        """
+        full = self._full(claim, limits)
+        left = [known for known in full.active if self._is_left(known)] if full and full.is_shared else []
         counts = Counter(known.uid for known in left)
         return max(left, key=lambda known: counts[known.uid], default=None)
 
@@ -104,18 +108,22 @@ class Claims:
         return session is None or not session.is_current
 
     def _check_room(self, claim: Claim, limits: LimitsConfig) -> None:
+        if full := self._full(claim, limits):
+            raise LimitReached(
+                f"No more claims: {full.whose} {full.limit} that are active; finish some first."
+            )
+
+    def _full(self, claim: Claim, limits: LimitsConfig) -> _Bound | None:
+        """The first bound that leaves no room for one more."""
         active = [known for known in self._claims.values() if not known.is_finished]
-        for limit, whose, count in (
-            (limits.claims_per_session, "this session has", len(self.active(claim.owner.session))),
-            (
-                limits.claims_per_user,
-                f"user {claim.uid} has",
-                sum(known.uid == claim.uid for known in active),
-            ),
-            (limits.claims, "there are", len(active)),
-        ):
-            if count >= limit:
-                raise LimitReached(f"No more claims: {whose} {limit} that are active; finish some first.")
+        of_user = [known for known in active if known.uid == claim.uid]
+        of_session = [known for known in active if known.owner.session == claim.owner.session]
+        bounds = (
+            _Bound("this session has", of_session, limits.claims_per_session),
+            _Bound(f"user {claim.uid} has", of_user, limits.claims_per_user, is_shared=True),
+            _Bound("there are", active, limits.claims, is_shared=True),
+        )
+        return next((bound for bound in bounds if len(bound.active) >= bound.limit), None)
 
     async def put(self, *claims: Claim) -> None:
         """They take their new values at once, and are on disk when this returns.
