@@ -11,8 +11,7 @@ from musterd.ports import Authority, Wardens
 class Realm:
     wardens: Wardens
     authority: Authority
-    attach: Callable[
-        [int, int], Awaitable[int]
-    ]  # uid and pid of who wants to be a warden -> the fd of its line
+    # uid and pid of who wants to be a warden -> the fd of its line
+    attach: Callable[[int, int], Awaitable[int]]
     connect: Callable[[BusConnection], None]  # takes the bus, as soon as there is one
     begin: Callable[[], None]  # wardens that are started now find us on the bus

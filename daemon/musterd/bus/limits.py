@@ -37,9 +37,8 @@ class Limits:
 
     def check_size(self, interface: str, member: str, size: int) -> None:
         """Refuse arguments that are certainly too long, by their bytes in the message."""
-        if size > 2 * self.body + self.long_strings.get(
-            (interface, member), 0
-        ):  # with their lengths, padded
+        longest = 2 * self.body + self.long_strings.get((interface, member), 0)  # with lengths, and padded
+        if size > longest:
             raise InvalidArgs(f"The arguments have {size} bytes in all, that is too much.")
 
     def check(self, interface: str, member: str, args: Sequence[object]) -> None:

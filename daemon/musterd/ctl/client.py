@@ -47,7 +47,8 @@ class Where:
 class Client:
     """Made by `connect`. Every method raises CtlError, NoDaemon among them."""
 
-    def __init__(self) -> None:
+    def __init__(self, where: Where) -> None:
+        self.where = where
         self._link: Link | None = None
         self._subscriptions: list[Subscription] = []
         self._signals: asyncio.Queue[Signal | None] = asyncio.Queue()  # None: the connection ended
@@ -160,12 +161,11 @@ class Client:
     def link_lost(self, link: Link, reason: str) -> None:
         self._signals.put_nowait(None)
 
-    async def attach(self, address: str, where: Where) -> None:
-        self.where = where
+    async def attach(self, address: str) -> None:
         try:
             self._link = await Link.open(address, self, within=CONNECT_TIMEOUT)
         except BusGone as exc:
-            raise no_daemon(f"Cannot connect to {where}.") from exc
+            raise no_daemon(f"Cannot connect to {self.where}.") from exc
 
     def detach(self) -> None:
         if self._link is not None:
@@ -176,14 +176,14 @@ class Client:
 async def connect(where: Where) -> AsyncIterator[Client]:
     """A connection to the bus; whether the daemon is there shows with the first call."""
     async with AsyncExitStack() as stack:
-        client = Client()
+        client = Client(where)
         address = where.address
         if where.host:
             from .remote import bridge  # rarely needed
 
             address = await stack.enter_async_context(bridge(where))
         stack.callback(client.detach)
-        await client.attach(address, where)
+        await client.attach(address)
         yield client
 
 
