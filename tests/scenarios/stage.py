@@ -53,6 +53,12 @@ class Pane:
             self.stage.tmux.run("send-keys", "-t", self.pane, "Enter")
         return self
 
+    def is_typed_at(self, line: str = "") -> None:
+        """By somebody who sits at a terminal that is attached to it."""
+        client = self.stage.tmux.attach()
+        self.stage.tmux.run("select-window", "-t", self.pane)
+        os.write(client, f"{line}\n".encode())
+
     def go_on(self, name: str) -> None:
         """What lasts until `@name` is over."""
         (self.project / name).touch()

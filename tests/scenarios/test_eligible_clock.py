@@ -3,7 +3,6 @@
 Each is looked at before more time passes: the daemon knows no better when something was than it looked.
 """
 
-import os
 import signal
 
 import pytest
@@ -55,9 +54,7 @@ def test_suspended_in_a_turn_that_ended_since(waiting: Stage) -> None:
 
 def test_suspended_since_somebody_typed_who_is_away(waiting: Stage) -> None:
     agent = waiting.agent("away").turn()
-    client = waiting.tmux.attach()
-    waiting.tmux.run("select-window", "-t", agent.pane)
-    os.write(client, b"think 0.1\n")
+    agent.is_typed_at("think 0.1")
     until(lambda: "Done: think 0.1" in agent.screen(), "it is done", PATIENCE)
     waiting.moves.suspend(HOUR)
     agent.is_kept_by("present")

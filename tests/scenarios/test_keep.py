@@ -319,9 +319,7 @@ def test_pid_that_is_another_programs_now(on_stage: Stage, key: str) -> None:
 
 def test_attached_and_typing(watchful: Stage) -> None:
     agent = watchful.agent("typing").turn()
-    client = watchful.tmux.attach()
-    watchful.tmux.run("select-window", "-t", agent.pane)
-    os.write(client, b"\n")
+    agent.is_typed_at()
     agent.is_kept_by("present")
 
 

@@ -1,6 +1,5 @@
 """Sessions that must be kept though its machine was suspended, or the clock set, under the daemon."""
 
-import os
 import signal
 
 import pytest
@@ -45,9 +44,7 @@ def test_suspended_for_an_hour_right_after_its_start(waiting: Stage) -> None:
 
 def test_suspended_for_an_hour_right_after_somebody_typed(waiting: Stage) -> None:
     agent = waiting.agent("attended").turn()
-    client = waiting.tmux.attach()
-    waiting.tmux.run("select-window", "-t", agent.pane)
-    os.write(client, b"\n")
+    agent.is_typed_at()
     waiting.moves.suspend(HOUR)
     agent.is_kept_by("present")
 
@@ -89,8 +86,6 @@ def test_clock_set_forward_right_after_its_turn(waiting: Stage) -> None:
 
 def test_clock_set_forward_right_after_somebody_typed(waiting: Stage) -> None:
     agent = waiting.agent("typing").turn()
-    client = waiting.tmux.attach()
-    waiting.tmux.run("select-window", "-t", agent.pane)
-    os.write(client, b"\n")
+    agent.is_typed_at()
     waiting.moves.set(HOUR)
     agent.is_kept_by("present")
