@@ -26,9 +26,12 @@ def eligible(daemon: Daemon, session_id: str) -> None:
     until(lambda: daemon.explain(session_id)[0] == "eligible", PATIENCE, "it is eligible")
 
 
-@pytest.mark.parametrize("key", ["codex", "opencode", "gemini"])
+@pytest.mark.parametrize(
+    ("key", "dialog"),
+    [("codex", "Would you like to run"), ("opencode", "Permission required"), ("gemini", "Allow execution")],
+)
 def test_permission_dialog_keeps_and_its_answer_frees(
-    hooked_lab: Lab, hooked_daemon: Daemon, key: str
+    hooked_lab: Lab, hooked_daemon: Daemon, key: str, dialog: str
 ) -> None:
     agent, daemon = AGENTS[key], hooked_daemon
     pane = hooked_lab.start(agent, *(agent.asking or ()))
@@ -36,6 +39,7 @@ def test_permission_dialog_keeps_and_its_answer_frees(
     session = until(lambda: the_one(hooked_lab, daemon, agent), PATIENCE, "it is on the roll")["Id"]
     until(state_is(daemon, session, "waiting"), PATIENCE, "it waits")
     assert daemon.explain(session)[0] == "keep"
+    pane.wait_for(dialog)  # its hook comes before it
     pane.press("Escape")
     until(state_is(daemon, session, "idle"), PATIENCE, "it is idle")
 
@@ -53,11 +57,16 @@ def test_draft_keeps_and_is_kept(hooked_lab: Lab, hooked_daemon: Daemon, key: st
     assert "not sent yet" in pane.screen()
 
 
-@pytest.mark.parametrize("key", ["pi", "codex", "opencode"])
-def test_interrupted_turn_is_a_turn_that_ended(hooked_lab: Lab, hooked_daemon: Daemon, key: str) -> None:
+@pytest.mark.parametrize(
+    ("key", "offer"), [("pi", "Working"), ("codex", "esc to interrupt"), ("opencode", "esc interrupt")]
+)
+def test_interrupted_turn_is_a_turn_that_ended(
+    hooked_lab: Lab, hooked_daemon: Daemon, key: str, offer: str
+) -> None:
     pane, session, _ = appear(hooked_lab, hooked_daemon, AGENTS[key])
-    pane.submit("please MOCK:hang=20")
+    pane.submit("please MOCK:hang=600")  # longer than anybody waits here: nothing but Escape ends it
     until(state_is(hooked_daemon, session, "busy"), PATIENCE, "it is busy")
+    pane.wait_for(offer)  # a key pressed before is lost; its hook comes sooner
     pane.press("Escape")
     if key == "opencode":
         pane.wait_for("again to interrupt")
@@ -69,7 +78,7 @@ def test_interrupted_turn_is_a_turn_that_ended(hooked_lab: Lab, hooked_daemon: D
 def test_tool_that_lives_on_after_escape_keeps(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
     """Codex calls it a background terminal; its turn is over, its work is not."""
     pane, session, _ = appear(hooked_lab, hooked_daemon, AGENTS["codex"])
-    pane.submit("please MOCK:sleep=30")
+    pane.submit("please MOCK:sleep=600")
     until(lambda: child_named(pane, "sleep"), PATIENCE, "its tool runs")
     pane.wait_for(r"Working \([1-9]")  # sooner, and Escape ends the tool with the turn
     pane.press("Escape")
