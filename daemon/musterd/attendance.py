@@ -8,7 +8,7 @@ from itertools import chain, repeat
 from musterd.core.errors import Failed, MusterError
 from musterd.core.registry import Registry
 from musterd.core.session import Session
-from musterd.ports import Warden, WardenEvent, Wardens
+from musterd.warden_port import Warden, WardenEvent, Wardens
 
 logger = logging.getLogger(__name__)
 

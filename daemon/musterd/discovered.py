@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from musterd.core.errors import MusterError, NoSuchSession
-from musterd.ports import Leader, Wardens
+from musterd.warden_port import Leader, Wardens
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,8 @@ from musterd.core.evidence import Observation
 from musterd.core.life import said_state
 from musterd.core.session import Session, SessionId, Source, State
 from musterd.manager import Manager
-from musterd.ports import Caller, Ending, Record
+from musterd.ports import Caller, Record
+from musterd.warden_port import Ending
 
 
 @dataclass(slots=True)

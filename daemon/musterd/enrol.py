@@ -2,7 +2,7 @@
 
 from musterd.core.session import Agent, Session, Source, State
 from musterd.core.spec import Spec, new_session_id
-from musterd.ports import Leader
+from musterd.warden_port import Leader
 
 
 def seen(leader: Leader, spec: Spec, now: int) -> Session:

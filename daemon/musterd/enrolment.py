@@ -9,8 +9,9 @@ from musterd import enrol
 from musterd.core.config import LimitsConfig
 from musterd.core.session import Session, SessionId
 from musterd.core.spec import Spec
-from musterd.ports import Leader, Ports
+from musterd.ports import Ports
 from musterd.roll import Roll
+from musterd.warden_port import Leader
 
 
 class Enrolment:

@@ -13,7 +13,8 @@ from musterd.core.session import Agent, Session, Source
 from musterd.core.spec import Spec, text
 from musterd.gatekeeper import Gatekeeper
 from musterd.manager import Manager
-from musterd.ports import Caller, Leader
+from musterd.ports import Caller
+from musterd.warden_port import Leader
 
 
 class Hooks:

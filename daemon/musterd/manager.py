@@ -28,20 +28,10 @@ from musterd.discovered import Discovered
 from musterd.enrolment import Enrolment
 from musterd.inhibitors import Inhibitors
 from musterd.keeper import Keeper
-from musterd.ports import (
-    Action,
-    Appeared,
-    Caller,
-    Gone,
-    Leader,
-    Ports,
-    Record,
-    Said,
-    Warden,
-    WardenEvent,
-)
+from musterd.ports import Action, Caller, Ports, Record
 from musterd.roll import Roll
 from musterd.takingup import TakingUp
+from musterd.warden_port import Appeared, Gone, Leader, Said, Warden, WardenEvent
 
 logger = logging.getLogger(__name__)
 

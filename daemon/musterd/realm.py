@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from musterd.bus.connection import BusConnection
-from musterd.ports import Authority, Wardens
+from musterd.ports import Authority
+from musterd.warden_port import Wardens
 
 
 @dataclass(frozen=True, slots=True)

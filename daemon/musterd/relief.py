@@ -11,7 +11,8 @@ from musterd.core.units import size
 from musterd.ender import Ender
 from musterd.judge import Judge
 from musterd.manager import Manager
-from musterd.ports import Leftover, Record, Warden
+from musterd.ports import Record
+from musterd.warden_port import Leftover, Warden
 
 logger = logging.getLogger(__name__)
 

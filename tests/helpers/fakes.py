@@ -23,22 +23,11 @@ from musterd.gatekeeper import Gatekeeper
 from musterd.hooks import Hooks
 from musterd.judge import Judge
 from musterd.manager import Manager
-from musterd.ports import (
-    Appeared,
-    Caller,
-    Ending,
-    Gone,
-    Grant,
-    Leader,
-    Leftover,
-    Loaded,
-    Ports,
-    Record,
-    WardenEvent,
-)
+from musterd.ports import Caller, Grant, Loaded, Ports, Record
 from musterd.reaping import Reaper
 from musterd.remote import RemoteSessions
 from musterd.reviver import Reviver
+from musterd.warden_port import Appeared, Ending, Gone, Leader, Leftover, WardenEvent
 
 OURS = 90  # pid of the daemon
 ALICE = Caller(1000, 50, ":1.1")

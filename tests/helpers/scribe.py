@@ -17,8 +17,8 @@ from musterd.core.event import AgentEvent, EventKind
 from musterd.core.evidence import Native, NativeState, Observation
 from musterd.core.session import Agent, Session, SessionId
 from musterd.host.clock import HostClock
-from musterd.ports import Leader, WardenEvent
 from musterd.warden.local import LocalWarden
+from musterd.warden_port import Leader, WardenEvent
 
 Event = TypeVar("Event", bound=WardenEvent)
 

@@ -15,7 +15,8 @@ from musterd.core.errors import AccessDenied, Busy, Failed, NoSuchSession, NotRe
 from musterd.core.session import Session, SessionId, State
 from musterd.core.spec import Spec
 from musterd.core.state import Modes
-from musterd.ports import Ending, Gone, Leftover, Record
+from musterd.ports import Record
+from musterd.warden_port import Ending, Gone, Leftover
 
 
 async def pressed(count: int = 1) -> tuple[Bench, list[Session]]:

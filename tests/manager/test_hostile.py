@@ -15,8 +15,8 @@ from musterd.core.errors import Failed
 from musterd.core.session import Agent, Session
 from musterd.core.spec import Spec
 from musterd.core.state import Modes
-from musterd.ports import Appeared, Ending, Leftover
 from musterd.relief import RELIEFS_PER_HOUR
+from musterd.warden_port import Appeared, Ending, Leftover
 
 SECRET = "make-the-secret-thing"
 

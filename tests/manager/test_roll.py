@@ -19,7 +19,7 @@ from musterd.core.errors import (
 from musterd.core.event import AgentEvent, EventKind
 from musterd.core.session import Agent, SessionId, Source, State
 from musterd.core.spec import Spec
-from musterd.ports import Appeared, Gone, Said
+from musterd.warden_port import Appeared, Gone, Said
 
 
 def started(*pids: int, config: Config | None = None) -> Bench:

@@ -15,9 +15,9 @@ from helpers.users import ALICE, BOB, needs_root
 from musterd import __version__
 from musterd.core.session import Agent
 from musterd.host.process import HeldProcess, read_facts
-from musterd.ports import Leader
 from musterd.warden.line import FRAME, WINDOW
 from musterd.warden.wire import pack
+from musterd.warden_port import Leader
 
 pytestmark = needs_root
 

@@ -10,9 +10,9 @@ from helpers.programs import PATIENCE
 from helpers.scribe import Scene, scene, session_of
 from musterd.core.session import Agent, SessionId
 from musterd.host.files import Files
-from musterd.ports import Appeared, Gone
 from musterd.warden import discovery as discovery_module
 from musterd.warden.discovery import Discovery
+from musterd.warden_port import Appeared, Gone
 
 
 async def told(here: Scene) -> list[int]:

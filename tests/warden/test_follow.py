@@ -13,9 +13,9 @@ from musterd.core.errors import NoSuchSession
 from musterd.core.event import EventKind
 from musterd.core.evidence import NativeState, Transcript, Unknown
 from musterd.core.session import Source
-from musterd.ports import Gone, Said
 from musterd.warden import watch
 from musterd.warden.visit import Visit, resolve
+from musterd.warden_port import Gone, Said
 
 
 async def test_the_end_is_told_once(tmp_path: Path) -> None:

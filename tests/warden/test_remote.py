@@ -22,12 +22,12 @@ from musterd.core.event import AgentEvent, EventKind
 from musterd.core.evidence import Observation, Unknown, Usage
 from musterd.core.session import Agent, Session, SessionId, Source
 from musterd.host.process import HeldProcess, read_facts
-from musterd.ports import Appeared, Ending, Gone, Leader, Leftover, Said, Warden, WardenEvent
 from musterd.warden import exchange as module
 from musterd.warden.answers import Answers
 from musterd.warden.line import FRAME, MEMBERS, ORDER, WINDOW, Line, LineEnded, Member
 from musterd.warden.remote import RemoteWarden
 from musterd.warden.wire import dump, load, pack, unpack
+from musterd.warden_port import Appeared, Ending, Gone, Leader, Leftover, Said, Warden, WardenEvent
 
 UID = os.getuid()
 

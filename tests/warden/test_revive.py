@@ -28,10 +28,10 @@ from musterd.host.terminal import parse_terminal, tmux_terminal
 from musterd.host.tmux import escape
 from musterd.host.tty import foreground
 from musterd.host.workers import Workers
-from musterd.ports import Appeared, Gone, Leader
 from musterd.warden import prompt
 from musterd.warden.prompt import is_empty_prompt, waiting_shell
 from musterd.warden.revive import way_of_starting
+from musterd.warden_port import Appeared, Gone, Leader
 
 DASH = ("/bin/sh",)
 ANGLE = "\N{HEAVY RIGHT-POINTING ANGLE QUOTATION MARK ORNAMENT}"

@@ -24,8 +24,8 @@ from musterd.core.session import SessionId
 from musterd.host import workers
 from musterd.host.process import read_stat
 from musterd.host.transcript import Lines, Tail
-from musterd.ports import Appeared, Said
 from musterd.warden import looks, watch
+from musterd.warden_port import Appeared, Said
 
 
 def stumble(*_: object) -> object:

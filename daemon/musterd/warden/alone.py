@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from musterd.core.errors import Failed
-from musterd.ports import Warden
+from musterd.warden_port import Warden
 
 
 class Alone:

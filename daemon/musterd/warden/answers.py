@@ -9,7 +9,7 @@ from typing import Any
 from musterd.core.errors import Failed, MusterError, NoSuchSession
 from musterd.core.evidence import Observation, Usage
 from musterd.core.session import PidRef, Session, SessionId
-from musterd.ports import Warden
+from musterd.warden_port import Warden
 
 from .line import FRAME, MEMBERS, PART, WINDOW, Line, LineEnded, Member, number_of
 from .wire import dump, pack, unpack

@@ -12,7 +12,7 @@ from musterd.agents.base import ProcessFacts
 from musterd.core.errors import Failed, NoSuchSession
 from musterd.core.evidence import Usage
 from musterd.host.process import HeldProcess, read_uid
-from musterd.ports import Leader
+from musterd.warden_port import Leader
 
 TEXT = 4096  # bytes of what a leader tells of itself, as of what a caller may say
 COMMAND = 64 * 1024  # bytes of its command line

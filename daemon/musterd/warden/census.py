@@ -15,7 +15,7 @@ from musterd.core.errors import Failed
 from musterd.host.process import read_stat
 from musterd.host.subuid import is_subordinate
 from musterd.host.ticks import next_tick
-from musterd.ports import Wardens
+from musterd.warden_port import Wardens
 
 logger = logging.getLogger(__name__)
 

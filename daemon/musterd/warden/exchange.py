@@ -16,7 +16,8 @@ from musterd.core import errors
 from musterd.core.errors import Failed, MusterError, NoSuchSession
 from musterd.core.evidence import Observation, Usage
 from musterd.core.session import SessionId
-from musterd.ports import Appeared, Clock, WardenEvent
+from musterd.ports import Clock
+from musterd.warden_port import Appeared, WardenEvent
 
 from .belief import Nonsense, check_usage, checked_leader
 from .line import MEMBERS, PART, WINDOW, Event, Line, LineEnded, Member, number_of

@@ -14,7 +14,6 @@ from musterd.host.files import APPEARED, Files, Subscription
 from musterd.host.query import QueryReader
 from musterd.host.transcript import Lines, Tail, Unreadable
 from musterd.host.watch import ExitWatch
-from musterd.ports import Said
 from musterd.warden.guard import Mistakes
 from musterd.warden.visit import (
     Reader,
@@ -28,6 +27,7 @@ from musterd.warden.visit import (
     resolve,
     stages_of,
 )
+from musterd.warden_port import Said
 
 logger = logging.getLogger(__name__)
 

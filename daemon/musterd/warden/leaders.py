@@ -16,10 +16,10 @@ from musterd.host.process import HeldProcess, Stat, boot_id, is_starting, read_s
 from musterd.host.table import Table
 from musterd.host.terminal import Terminals
 from musterd.host.workers import Workers
-from musterd.ports import Leader
 from musterd.warden.origin import environ_of
 from musterd.warden.recognise import SESSION_MARK, Found, Recogniser
 from musterd.warden.visit import resolve
+from musterd.warden_port import Leader
 
 logger = logging.getLogger(__name__)
 

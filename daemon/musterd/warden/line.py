@@ -23,7 +23,7 @@ from typing import Any, Self, get_origin
 
 from musterd.core.evidence import Observation, Usage, Work
 from musterd.core.session import Agent, PidRef, Session, SessionId
-from musterd.ports import Appeared, Ending, Gone, Leader, Leftover, Said
+from musterd.warden_port import Appeared, Ending, Gone, Leader, Leftover, Said
 
 from .wire import dump, load
 

@@ -13,7 +13,7 @@ from musterd.host import cgroup
 from musterd.host.table import Table
 from musterd.host.terminal import Terminals
 from musterd.host.workers import Workers
-from musterd.ports import Clock, Ending, Leader, Leftover, WardenEvent
+from musterd.ports import Clock
 from musterd.warden.discovery import Discovery
 from musterd.warden.ending import Ends
 from musterd.warden.guard import Mistakes, refusing
@@ -25,6 +25,7 @@ from musterd.warden.revive import Revivals
 from musterd.warden.sweeps import Sweeps
 from musterd.warden.watch import Watch
 from musterd.warden.wayback import WayBack
+from musterd.warden_port import Ending, Leader, Leftover, WardenEvent
 
 
 class LocalWarden:

@@ -17,11 +17,11 @@ from musterd.host.terminal import parse_terminal
 from musterd.host.tmux import Unanswered
 from musterd.host.tty import tty_path
 from musterd.host.workers import Workers
-from musterd.ports import Ending
 from musterd.warden.composer import PAUSE, erase, type_keys
 from musterd.warden.follower import Follower
 from musterd.warden.prompt import waiting_shell
 from musterd.warden.wayback import WayBack
+from musterd.warden_port import Ending
 
 logger = logging.getLogger(__name__)
 

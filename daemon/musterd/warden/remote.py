@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from musterd.core.evidence import Observation, Usage, Work
 from musterd.core.session import Agent, PidRef, Session, SessionId
-from musterd.ports import Ending, Leader, Leftover
+from musterd.warden_port import Ending, Leader, Leftover
 
 from .belief import Nonsense, checked_leader
 from .exchange import Exchange

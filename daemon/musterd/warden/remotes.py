@@ -12,7 +12,8 @@ from musterd import __version__
 from musterd.core.errors import AccessDenied, Busy, Failed
 from musterd.host.process import boot_id
 from musterd.host.subuid import is_subordinate
-from musterd.ports import Clock, Warden
+from musterd.ports import Clock
+from musterd.warden_port import Warden
 
 from .line import FRAME, Line, LineEnded
 from .remote import RemoteWarden

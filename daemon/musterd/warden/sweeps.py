@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable, Collection
 from musterd.core.errors import NoSuchSession
 from musterd.core.session import PidRef
 from musterd.host.table import Table
-from musterd.ports import Appeared
 from musterd.warden.follower import Follower
 from musterd.warden.guard import Mistakes
 from musterd.warden.leaders import Leaders
 from musterd.warden.pause import Pause
 from musterd.warden.recognise import Found, Recogniser
 from musterd.warden.watch import Watch
+from musterd.warden_port import Appeared
 
 logger = logging.getLogger(__name__)
 

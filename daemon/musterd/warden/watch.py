@@ -10,13 +10,14 @@ from musterd.host.files import Files
 from musterd.host.table import Table
 from musterd.host.watch import ExitWatch
 from musterd.host.workers import Workers
-from musterd.ports import Clock, Gone, WardenEvent
+from musterd.ports import Clock
 from musterd.warden.follower import Follower
 from musterd.warden.guard import Mistakes
 from musterd.warden.leaders import open_session, ref_of
 from musterd.warden.pause import Pause
 from musterd.warden.recognise import Recogniser
 from musterd.warden.visit import Visit
+from musterd.warden_port import Gone, WardenEvent
 
 DEBOUNCE = 0.1  # seconds from the first change of a file to the look at it
 QUERY_DEBOUNCE = 0.4  # the same for a database, where one look costs more
