@@ -128,12 +128,15 @@ class Claims:
     async def put(self, *claims: Claim) -> None:
         """They take their new values at once, and are on disk when this returns.
 
-        What cannot be written is taken back.
+        What cannot be written is taken back, and raised once it is known what became of the others.
         """
         before = [self.get(claim.id) for claim in claims]
         for claim in claims:
             self._claims[claim.id] = claim
-        await asyncio.gather(*map(self._save, before, claims))
+        # Not `all_of`: nobody could say of a save that is cancelled whether it came onto the disk.
+        for failure in await asyncio.gather(*map(self._save, before, claims), return_exceptions=True):
+            if failure is not None:
+                raise failure
 
     async def _save(self, before: Claim, claim: Claim) -> None:
         try:

@@ -1,6 +1,5 @@
 """Judging: a look at sessions through their wardens, and the core's verdict on each."""
 
-import asyncio
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,6 +14,7 @@ from musterd.core.suspend import Suspend, awake
 from musterd.core.units import USEC_PER_SEC
 from musterd.manager import Manager
 from musterd.ports import Record
+from musterd.together import all_of
 from musterd.worktrees import Worktrees
 
 logger = logging.getLogger(__name__)
@@ -128,7 +128,7 @@ class Judge:
         for session in sessions:
             by_uid.setdefault(session.uid, []).append(session)
         looks: dict[SessionId, Observation] = {}
-        for found in await asyncio.gather(*(self._look_at(uid, of) for uid, of in by_uid.items())):
+        for found in await all_of(self._look_at(uid, of) for uid, of in by_uid.items()):
             looks.update(found)
         return looks
 

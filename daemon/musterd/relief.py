@@ -12,6 +12,7 @@ from musterd.ender import Ender
 from musterd.judge import Judge
 from musterd.manager import Manager
 from musterd.ports import Record
+from musterd.together import all_of
 from musterd.warden_port import Leftover, Warden
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ class Relief:
             past.setdefault(session.uid, []).append(session)
         there = [(self._ports.wardens.find(uid), sessions) for uid, sessions in past.items()]
         clearing = [self._clear_leftovers_of(warden, sessions) for warden, sessions in there if warden]
-        return any(await asyncio.gather(*clearing))
+        return any(await all_of(clearing))
 
     def _may_relieve(self, uid: int) -> bool:
         """Whether this user's warden is believed once more that memory came back.

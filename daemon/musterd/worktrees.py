@@ -8,6 +8,7 @@ from musterd.core.evidence import Unknown, Work
 from musterd.core.session import Session, SessionId
 from musterd.core.units import USEC_PER_SEC
 from musterd.manager import Manager
+from musterd.together import all_of
 
 TIMEOUT = 2.0  # seconds for one directory
 ROUND = 10.0  # seconds for all of them; those that were not reached by then stay unknown
@@ -38,7 +39,7 @@ class Worktrees:
         known = {} if anew else {place: text for place, (_, text) in self._dirty.items()}
         asked = {place: some[0] for place, some in places.items() if place not in known}
         deadline = asyncio.get_running_loop().time() + ROUND
-        found = await asyncio.gather(*(self._ask(session, deadline) for session in asked.values()))
+        found = await all_of(self._ask(session, deadline) for session in asked.values())
         states = {**known, **dict(zip(asked, found, strict=True))}
         self._dirty |= {p: (now, text) for p in asked if isinstance(text := states[p], str) and text}
         return {session.id: states[place] for place, some in places.items() for session in some}

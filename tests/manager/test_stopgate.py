@@ -768,6 +768,28 @@ async def test_a_write_that_fails_takes_back_no_later_one() -> None:
     assert bench.claimed().task == "second"
 
 
+async def test_when_one_claim_cannot_be_written_it_is_known_what_became_of_the_other() -> None:
+    bench = await Held().begin()
+    other = await bench.claiming.claim(ALICE, {"session": bench.session.id, "task": "sweep"})
+
+    async def fail_first() -> None:
+        bench.store.before_claim = take_long
+        raise DISK_FULL
+
+    async def take_long() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    bench.store.before_claim = fail_first
+    with pytest.raises(Failed):
+        await bench.manager.claims.put(replace(bench.claim, task="first"), replace(other, task="second"))
+    assert (bench.claimed().task, bench.store.claims[bench.claim.id].task) == ("tidy", "tidy")
+    assert (bench.manager.claims.get(other.id).task, bench.store.claims[other.id].task) == (
+        "second",
+        "second",
+    )
+
+
 @pytest.mark.parametrize(
     ("case", "values", "later", "is_kept"),
     [

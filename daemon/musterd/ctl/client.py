@@ -13,6 +13,7 @@ from dbus_fast import Message, MessageFlag, Variant
 from musterd.bus.errors import BusGone, CallTimedOut, RemoteError
 from musterd.bus.link import Link, Reply
 from musterd.bus.signals import BUS, BUS_PATH, Match, Signal, Subscription, owner_changes
+from musterd.together import all_of
 
 from .failure import PASSWORD_REQUIRED, CtlError, NoDaemon, no_daemon, translate
 
@@ -207,4 +208,4 @@ async def gather(calls: Sequence["partial[Any]"], at_once: int = 16) -> list[Any
         async with gate:
             return await call()
 
-    return list(await asyncio.gather(*map(run, calls)))
+    return await all_of(map(run, calls))

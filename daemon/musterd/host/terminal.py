@@ -3,7 +3,6 @@
 The text for a terminal is `tmux:SOCKET:PANE` (tmux:/tmp/tmux-1000/default:%3) or a device (/dev/pts/4).
 """
 
-import asyncio
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from musterd.agents.base import ProcessFacts
 from musterd.core.evidence import Presence, Unknown
 from musterd.host.tmux import Pane, Server, Unanswered
 from musterd.host.tty import last_input, tty_path
+from musterd.together import all_of
 
 _FRESH = 1.0  # seconds for which a list of panes serves the search for new agents
 _SERVERS_LIMIT = 64
@@ -73,7 +73,7 @@ class Terminals:
     async def attended(self, terminals: Collection[str]) -> Mapping[str, bool]:
         """Which tmux servers of these terminals have clients, by their sockets."""
         sockets = {place[0] for place in map(parse_terminal, terminals) if place}
-        found = await asyncio.gather(*(self.server(socket).has_clients() for socket in sockets))
+        found = await all_of(self.server(socket).has_clients() for socket in sockets)
         return dict(zip(sockets, found, strict=True))
 
     def presence(
@@ -99,7 +99,7 @@ class Terminals:
         for terminal in set(terminals):
             if place := parse_terminal(terminal):
                 wanted.setdefault(place[0], []).append(place[1])
-        found = await asyncio.gather(*(self._views(socket, panes) for socket, panes in wanted.items()))
+        found = await all_of(self._views(socket, panes) for socket, panes in wanted.items())
         return {terminal: view for views in found for terminal, view in views.items()}
 
     async def _views(self, socket: str, wanted: Sequence[str]) -> Mapping[str, View]:

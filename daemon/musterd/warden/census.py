@@ -15,6 +15,7 @@ from musterd.core.errors import Failed
 from musterd.host.process import read_stat
 from musterd.host.subuid import is_subordinate
 from musterd.host.ticks import next_tick
+from musterd.together import all_of
 from musterd.warden_port import Wardens
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class Census:
         while self._interval:
             found = await asyncio.to_thread(self.users)
             missing = [uid for uid in found if self._wardens.find(uid) is None]
-            await asyncio.gather(*map(self._call, missing))  # nobody waits for the warden of another
+            await all_of(map(self._call, missing))  # nobody waits for the warden of another
             await next_tick(self._interval)
 
     async def _call(self, uid: int) -> None:
