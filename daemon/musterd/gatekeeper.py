@@ -126,9 +126,10 @@ class Gatekeeper:
         hold: Callable[[str], str],
         begun: float,
     ) -> str:
-        """Whether a turn may end -> what its hook must print to hold it, "" to let it end.
+        """Whether a turn may end -> what its hook must print to hold it, "" to let it end. Raises nothing.
 
-        As ports.Gate.ask. Raises nothing.
+        `hold` makes of a reason what the hook must print; "" if this hook of this agent can hold nothing.
+        `begun` is when it called, in the time of the loop: its agent waits `hook_timeout` from then on.
         """
         asked = _Question(caller, session_id, event, payload, hold, begun + self._patience)
         mode = self.acting_mode

@@ -7,7 +7,7 @@ from musterd.warden_port import Warden
 
 
 class Alone:
-    """Fulfils ports.Wardens."""
+    """Fulfils warden_port.Wardens."""
 
     def __init__(self, warden: Warden) -> None:
         self._warden = warden

@@ -38,7 +38,7 @@ _KILLS = 3  # what forks while it is ended takes another round
 
 
 class Look(Protocol):
-    """As ports.Warden.observe."""
+    """As warden_port.Warden.observe."""
 
     async def __call__(
         self, sessions: Sequence[Session], *, screens: bool
@@ -72,7 +72,7 @@ class Ends:
             del self._scopes[next(iter(self._scopes))]
 
     async def end(self, session_id: SessionId, last_look: Observation | None) -> Ending:
-        """As ports.Warden.end, of one that is followed."""
+        """As warden_port.Warden.end, of one that is followed."""
         follower = self._followers.get(session_id)
         if follower is None:
             raise NoSuchSession(f"The leader of '{session_id}' has ended.")
@@ -167,7 +167,7 @@ class Ends:
     # What is left of those that ended
 
     async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:
-        """As ports.Warden.leftovers."""
+        """As warden_port.Warden.leftovers."""
         ended = [session for session in sessions if session.leader and session.id not in self._followers]
         if not ended:
             return []
@@ -190,7 +190,7 @@ class Ends:
         return [row for row in kin.rows if not relations.is_undecided(row, session)]
 
     async def end_leftovers(self, leftovers: Sequence[Leftover]) -> Ending:
-        """As ports.Warden.end_leftovers."""
+        """As warden_port.Warden.end_leftovers."""
         try:
             with Grip() as grip:
                 return await self._end_leftovers(leftovers, grip)

@@ -53,7 +53,7 @@ class Leaders:
         self._described = {key: told for key, told in self._described.items() if key in alive}
 
     async def leader(self, pid: int, agent: Agent | None) -> Leader:
-        """As ports.Warden.leader."""
+        """As warden_port.Warden.leader."""
         with _held(pid) as asked:
             table = lineage_table(pid)
             row = table.rows.get(pid) or asked.stat
@@ -77,7 +77,7 @@ class Leaders:
             return await self.describe(found, table, agent)
 
     def lineage(self, pid: int) -> Sequence[PidRef]:
-        """As ports.Warden.lineage."""
+        """As warden_port.Warden.lineage."""
         with _held(pid) as asked:
             lineage = [asked.ref]
             for row in list(lineage_table(pid).ancestors(pid))[1:]:

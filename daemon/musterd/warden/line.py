@@ -40,7 +40,7 @@ Event = Said | Gone | Appeared
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """A method of ports.Warden: its arguments, what it returns, and how many seconds it may take."""
+    """A method of `warden_port.Warden`: its arguments, what it returns, and how many seconds it may take."""
 
     takes: tuple[Any, ...]
     returns: Any

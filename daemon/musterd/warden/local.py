@@ -29,7 +29,7 @@ from musterd.warden_port import Ending, Leader, Leftover, WardenEvent
 
 
 class LocalWarden:
-    """Fulfils ports.Warden. Made in a running loop, as the user it is about (or as root)."""
+    """Fulfils warden_port.Warden. Made in a running loop, as the user it is about (or as root)."""
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class Looks:
     async def observe(
         self, sessions: Sequence[Session], *, screens: bool
     ) -> Mapping[SessionId, Observation]:
-        """As ports.Warden.observe."""
+        """As warden_port.Warden.observe."""
         at = self._clock.now()
         followers = self._watch.following(sessions)
         trees = await self.trees(followers)
@@ -94,12 +94,12 @@ class Looks:
         return seen
 
     async def usage(self, sessions: Sequence[Session]) -> Mapping[SessionId, Usage]:
-        """As ports.Warden.usage."""
+        """As warden_port.Warden.usage."""
         trees = await self.trees(self._watch.following(sessions))
         return {session_id: tree.usage for session_id, tree in trees.items()}
 
     async def work(self, session: Session, check_command: Sequence[str], seconds: float) -> Work:
-        """As ports.Warden.work."""
+        """As warden_port.Warden.work."""
         return await work(session, check_command, seconds, lambda: self._at_work(session.id))
 
     async def _at_work(self, session_id: SessionId) -> Sequence[Child] | Unknown:

@@ -12,7 +12,7 @@ from .look import missing
 
 
 class RemoteWarden(Exchange):
-    """Fulfils ports.Warden."""
+    """Fulfils warden_port.Warden."""
 
     async def leader(self, pid: int, agent: Agent | None) -> Leader:
         leader: Leader = await self._call("leader", pid, agent)

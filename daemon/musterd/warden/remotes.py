@@ -51,7 +51,7 @@ class _OtherVersion(LineEnded):
 
 
 class RemoteWardens:
-    """Fulfils ports.Wardens; the bus brings those who attach."""
+    """Fulfils warden_port.Wardens; the bus brings those who attach."""
 
     def __init__(self, units: Units, tasks: asyncio.TaskGroup, clock: Clock, interval: float | None) -> None:
         self._clock = clock
@@ -68,7 +68,7 @@ class RemoteWardens:
         self._arrived: asyncio.Queue[Warden] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
 
-    # ports.Wardens
+    # warden_port.Wardens
 
     def find(self, uid: int) -> Warden | None:
         return self._here.get(uid)

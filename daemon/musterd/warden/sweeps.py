@@ -52,7 +52,7 @@ class Sweeps:
         self._announced &= {*alive, *followed}
 
     async def sweep(self) -> None:
-        """As ports.Warden.sweep."""
+        """As warden_port.Warden.sweep."""
         async with self._sweeping:
             table = await self._all_processes()
             followers = list(self._watch.followers.values())

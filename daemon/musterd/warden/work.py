@@ -28,7 +28,7 @@ Look = Callable[[], Awaitable[Sequence[Child] | Unknown]]
 
 
 async def work(session: Session, check_command: Sequence[str], seconds: float, children: Look) -> Work:
-    """As ports.Warden.work; `children` looks for those of this moment that did not come to ask."""
+    """As warden_port.Warden.work; `children` looks for those of this moment that did not come to ask."""
     inquiry = _Inquiry(seconds)
     try:
         async with asyncio.TaskGroup() as tasks:  # gather() may leave some behind when cancelled
