@@ -1,4 +1,4 @@
-"""`events`: what happened, oldest first; with -f, as it happens.
+"""`events`: what happened, oldest first; with -f, as it happens; of one session, with all reasons.
 
 Signals carry no text: they only say that it is time to ask for what is new.
 """
@@ -7,11 +7,10 @@ import json
 from argparse import Namespace
 from collections.abc import Sequence
 
-from . import sessions
+from . import history, sessions, table
 from .client import Client
 from .failure import CtlError
-from .style import Style, paint
-from .text import clock, printable, user_name
+from .text import user_name
 from .watch import Watch, watching
 
 KEYS = ("Number", "TimeUSec", "UID", "Kind", "Session", "Text")
@@ -68,12 +67,14 @@ async def _follow(client: Client, watch: Watch, session_id: str, last: int, args
 def _show(events: Sequence[Event], args: Namespace) -> int:
     """Print, and return the number of the last one (0 if there is none)."""
     for event in events:
-        print(json.dumps(dict(zip(KEYS, event, strict=True))) if "json" in args else line(event), flush=True)
+        print("\n".join(_lines(event, args)), flush=True)
     return events[-1][0] if events else 0
 
 
-def line(event: Event) -> str:
+def _lines(event: Event, args: Namespace) -> list[str]:
+    if "json" in args:
+        return [json.dumps(dict(zip(KEYS, event, strict=True)))]
     _, at, uid, kind, session_id, text = event
-    user = "-" if uid == NO_UID else user_name(uid)
-    parts = (f"{printable(kind):<10}", f"{printable(session_id) or '-':<8}", user, printable(text))
-    return f"{paint(clock(at), Style.DIM)}  {'  '.join(parts)}"
+    user = "" if uid == NO_UID else user_name(uid)
+    entry = history.Entry(at, kind, session_id, text, user)
+    return history.lines(entry, table.room(), whole=bool(args.id))

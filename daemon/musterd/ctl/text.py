@@ -95,6 +95,11 @@ def clock(usec: int) -> str:
     return f"{local:%a %Y-%m-%d %H:%M:%S %Z}"
 
 
+def date(usec: int) -> str:
+    """As journalctl shows it, for what is no older than a history."""
+    return f"{datetime.fromtimestamp(usec / USEC_PER_SEC).astimezone():%b %d %H:%M:%S}"
+
+
 def user_name(uid: int) -> str:
     import pwd  # asks NSS: only when a name is shown
 
