@@ -2,7 +2,8 @@
 
 import pytest
 
-from musterd.core.config import Config, Mistake, options, parse_config, size, span
+from musterd.core.config import Config, Mistake, options, parse_config
+from musterd.core.settings import size, span
 
 
 def test_nothing_is_the_default() -> None:

@@ -1,16 +1,17 @@
-"""The configuration: one table of sections, keys, defaults and help, and the parser that reads all of it.
+"""The configuration: one table of sections, keys, defaults and help, and the reader of files.
 
 Each field below is a row. The manual page and the example file are checked against them.
 """
 
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
+from .settings import Parser, count, flag, globs, one_of, path, percent, size, span, words
+
 T = TypeVar("T")
-Parser = Callable[[object], T]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,91 +24,6 @@ class Mistake:
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file}: {self.text}"
-
-
-# Parsers of single values: TOML in, ours out, ValueError with what was expected.
-
-_SPAN = re.compile(r"(\d+(?:\.\d+)?)\s*(us|ms|s|sec|min|m|h|hr|d|day|days|w|week|weeks)?")
-_SPAN_UNITS = {
-    **dict.fromkeys(("s", "sec"), 1.0),
-    **dict.fromkeys(("min", "m"), 60.0),
-    **dict.fromkeys(("h", "hr"), 3600.0),
-    **dict.fromkeys(("d", "day", "days"), 86400.0),
-    **dict.fromkeys(("w", "week", "weeks"), 604800.0),
-    "ms": 1e-3,
-    "us": 1e-6,
-}
-
-
-def span(value: object) -> float:
-    """Seconds from a number, or from a text as systemd.time(7) takes it: "90s", "1h 30min"."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:
-        return float(value)
-    if isinstance(value, str) and value.strip():
-        parts = list(_SPAN.finditer(value))
-        if parts and not _SPAN.sub("", value).strip():
-            return sum(float(part[1]) * _SPAN_UNITS[part[2] or "s"] for part in parts)
-    raise ValueError(f"{value!r} is not a time span such as 90 or '10min'")
-
-
-def percent(value: object) -> float:
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 100:
-        return float(value)
-    raise ValueError(f"{value!r} is not a number from 0 to 100")
-
-
-def count(value: object) -> int:
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
-        return value
-    raise ValueError(f"{value!r} is not a whole number from 0 to 1000000")
-
-
-_SIZE_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
-
-
-def size(value: object) -> int:
-    """Bytes from a number, or from a text such as "64M"."""
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**50:
-        return value
-    match = re.fullmatch(r"(\d{1,12})([KMG]?)", value) if isinstance(value, str) else None
-    if not match:
-        raise ValueError(f"{value!r} is not a size such as 67108864 or '64M'")
-    return int(match[1]) * _SIZE_UNITS[match[2]]
-
-
-def flag(value: object) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError(f"{value!r} is not true or false")
-
-
-def path(value: object) -> str:
-    if isinstance(value, str) and value.startswith("/") and "\0" not in value:
-        return value
-    raise ValueError(f"{value!r} is not an absolute path")
-
-
-def words(value: object) -> tuple[str, ...]:
-    if isinstance(value, list) and all(isinstance(word, str) for word in value):
-        return tuple(value)
-    raise ValueError(f"{value!r} is not a list of texts")
-
-
-def globs(value: object) -> tuple[str, ...]:
-    patterns = words(value)
-    for pattern in patterns:
-        if pattern.partition(":")[0] not in ("title", "cwd", "agent") or ":" not in pattern:
-            raise ValueError(f"{pattern!r} does not begin with 'title:', 'cwd:' or 'agent:'")
-    return patterns
-
-
-def one_of(*choices: str) -> Parser[str]:
-    def parse(value: object) -> str:
-        if isinstance(value, str) and value in choices:
-            return value
-        raise ValueError(f"{value!r} is not one of {', '.join(choices)}")
-
-    return parse
 
 
 def _option(default: T, parse: Parser[T], text: str) -> T:
@@ -264,35 +180,39 @@ def _read_document(
     file: str, text: str, document: Mapping[str, object], values: dict[str, dict[str, object]]
 ) -> list[Mistake]:
     mistakes: list[Mistake] = []
-    known = {_toml_name(section.name): getattr(Config(), section.name) for section in fields(Config)}
+    known = {_toml_name(section.name): section.name for section in fields(Config)}
     for name, table in document.items():
         if name not in known:
             mistakes.append(Mistake(file, _line_of(text, name), f"unknown section '{name}', ignoring"))
-            continue
-        if not isinstance(table, dict):
+        elif not isinstance(table, dict):
             mistakes.append(Mistake(file, _line_of(text, name), f"'{name}' is not a section, ignoring"))
-            continue
-        rows = {_toml_name(row.name): row for row in fields(known[name])}
-        for key, value in table.items():
-            line = _line_of(text, key, name)
-            if key not in rows:
-                mistakes.append(Mistake(file, line, f"unknown key '{key}' in [{name}], ignoring"))
-                continue
-            try:
-                parsed = rows[key].metadata["parse"](value)
-            except ValueError as exc:
-                mistakes.append(Mistake(file, line, f"{key}: {exc}, ignoring"))
-                continue
-            values.setdefault(_field_name(name), {})[rows[key].name] = parsed
+        else:
+            read, wrong = _read_section(known[name], table)
+            values.setdefault(known[name], {}).update(read)
+            mistakes += [Mistake(file, _line_of(text, key, name), said) for key, said in wrong]
     return mistakes
+
+
+def _read_section(
+    section: str, table: Mapping[str, object]
+) -> tuple[Mapping[str, object], Sequence[tuple[str, str]]]:
+    """Values by field, and the keys that are wrong, with what is wrong with each."""
+    read: dict[str, object] = {}
+    wrong: list[tuple[str, str]] = []
+    rows = {_toml_name(row.name): row for row in fields(getattr(Config(), section))}
+    for key, value in table.items():
+        if key not in rows:
+            wrong.append((key, f"unknown key '{key}' in [{_toml_name(section)}], ignoring"))
+            continue
+        try:
+            read[rows[key].name] = rows[key].metadata["parse"](value)
+        except ValueError as exc:
+            wrong.append((key, f"{key}: {exc}, ignoring"))
+    return read, wrong
 
 
 def _toml_name(name: str) -> str:
     return name.replace("_", "-")
-
-
-def _field_name(name: str) -> str:
-    return name.replace("-", "_")
 
 
 def _line_of(text: str, key: str, section: str = "") -> int:

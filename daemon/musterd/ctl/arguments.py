@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
-from musterd.core.config import span
 from musterd.core.session import Agent
+from musterd.core.settings import span
 
 from .text import printable
 
