@@ -34,15 +34,7 @@ CONNECT_TIMEOUT = 10.0  # seconds; a busy machine at boot
 CALL_TIMEOUT = 25.0  # seconds, as sd-bus and libdbus have it
 CLOSE_TIMEOUT = 2.0  # seconds for handlers to notice that we stop
 PROBE_TIMEOUT = 5.0  # seconds without an answer to GetId: the bus does not read us any more
-BACKOFF = (
-    0.05,
-    0.2,
-    0.5,
-    1.0,
-    2.0,
-    5.0,
-    10.0,
-)  # seconds between attempts to come back; the last one repeats
+BACKOFF = (0.05, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # seconds between attempts to come back; the last repeats
 PATIENCE = 1.0  # seconds after which a name that is taken will not be free again (a step of BACKOFF)
 
 
