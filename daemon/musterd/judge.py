@@ -10,7 +10,7 @@ from musterd.core.errors import Failed, NoSuchSession
 from musterd.core.evidence import Observation, Unknown, Usage
 from musterd.core.reaper import explain
 from musterd.core.session import Session, SessionId
-from musterd.core.suspend import Suspend, awake
+from musterd.core.suspend import Suspend, awake, elapsed
 from musterd.core.units import USEC_PER_SEC
 from musterd.manager import Manager
 from musterd.ports import Record
@@ -56,9 +56,14 @@ class Judge:
 
     @property
     def actions(self) -> list[int]:
-        """When it acted, or would have, the past hour."""
-        now = self._ports.clock.now()
-        return [at for at in self._manager.modes.actions if now - at < HOUR]
+        """When it acted, or would have, the past hour in which the machine was awake."""
+        return [at for at, _ in self._acted()]
+
+    def _acted(self) -> list[tuple[int, int]]:
+        """And how long ago that was."""
+        now, stepped, _, suspends = self._times()
+        acted = [(at, elapsed(at, now, stepped, suspends)) for at in self._manager.modes.actions]
+        return [(at, ago) for at, ago in acted if ago < HOUR]
 
     def refuse(self, session_id: SessionId) -> None:
         """A reap of it was cancelled just now."""
@@ -114,7 +119,7 @@ class Judge:
     ) -> list[tuple[Case, Explanation]]:
         """As things are now."""
         times = self._times()
-        world = self.world(times.now)
+        world = self.world()
         judged = []
         for session_id, before in earlier.items():
             session = self._manager.registry.find(session_id)
@@ -171,14 +176,11 @@ class Judge:
             suspends=times.suspends,
         )
 
-    def world(self, now: int) -> World:
-        actions = tuple(self.actions)
+    def world(self) -> World:
         return World(
             mode=self._manager.modes.reaper,
             tier=self._manager.pressure.tier,
-            now=now,
-            last_action=max(actions, default=0),
-            actions=actions,
+            acted=tuple(ago for _, ago in self._acted()),
         )
 
     def _earlier(self, session_id: SessionId, look: Observation, times: _Times) -> Observation | None:

@@ -171,7 +171,7 @@ class Reaper:
             self._refuse(session, "transcript", f"is {ending.how}")
             await self._spend_nothing(now)
             return
-        why = _evidence(case, self._judge.world(now))
+        why = _evidence(case, self._judge.world())
         text = f"session '{session.id}' was reaped, {ending.how}: {size(ending.freed)} came back; {why}"
         self._ports.log.append(receipt(self._ports.clock.now(), session, ending, text))
         if not ending.is_ended:

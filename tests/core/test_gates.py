@@ -365,17 +365,11 @@ def test_each_gate_is_seen_to_pass_and_not_to_pass(name: str) -> None:
         ("mode", world(mode=Mode.OFF), Outcome.KEEP),
         ("tier", world(tier=Tier.ELEVATED), Outcome.PASS),
         ("tier", world(tier=Tier.NORMAL), Outcome.KEEP),
-        ("cooldown", world(last_action=NOW - 14 * SECOND), Outcome.KEEP),
-        ("cooldown", world(last_action=NOW - 16 * SECOND), Outcome.PASS),
-        ("cooldown", world(actions=(NOW - 59 * MINUTE,) * 6), Outcome.KEEP),
-        ("cooldown", world(actions=(NOW - 61 * MINUTE,) * 6), Outcome.PASS),
-        ("cooldown", world(last_action=NOW + MINUTE), Outcome.PASS),
-        ("cooldown", world(actions=(NOW + MINUTE,) * 6), Outcome.PASS),
-        (
-            "cooldown",
-            world(last_action=NOW + MINUTE, actions=(NOW - 14 * SECOND, NOW + MINUTE)),
-            Outcome.KEEP,
-        ),
+        ("cooldown", world(acted=(14 * SECOND,)), Outcome.KEEP),
+        ("cooldown", world(acted=(16 * SECOND,)), Outcome.PASS),
+        ("cooldown", world(acted=(59 * MINUTE, 14 * SECOND)), Outcome.KEEP),
+        ("cooldown", world(acted=(59 * MINUTE,) * 6), Outcome.KEEP),
+        ("cooldown", world(acted=(61 * MINUTE,) * 6), Outcome.PASS),
     ],
 )
 def test_gate_about_the_machine(name: str, given: Any, outcome: Outcome) -> None:
@@ -383,16 +377,23 @@ def test_gate_about_the_machine(name: str, given: Any, outcome: Outcome) -> None
 
 
 @pytest.mark.parametrize(
-    ("refused", "outcome"),
+    ("refused", "given", "outcome"),
     [
-        (0, Outcome.PASS),
-        (NOW - MINUTE, Outcome.KEEP),
-        (NOW - 3 * MINUTE, Outcome.PASS),
-        (NOW + 1, Outcome.PASS),
+        (0, {}, Outcome.PASS),
+        (NOW - MINUTE, {}, Outcome.KEEP),
+        (NOW - 3 * MINUTE, {}, Outcome.PASS),
+        (NOW + 1, {}, Outcome.PASS),
+        (NOW - 3 * MINUTE, {"suspends": [Suspend(NOW - 3 * MINUTE, NOW - MINUTE)]}, Outcome.KEEP),
+        (NOW - 63 * MINUTE, {"suspends": [Suspend(NOW - 62 * MINUTE, NOW - 2 * MINUTE)]}, Outcome.PASS),
+        (NOW - 3 * MINUTE, {"clock_stepped": NOW - MINUTE}, Outcome.KEEP),
+        (NOW + HOUR, {"clock_stepped": NOW - MINUTE}, Outcome.KEEP),
+        (NOW + HOUR, {"clock_stepped": NOW - 3 * MINUTE}, Outcome.PASS),
     ],
 )
-def test_refused_one_is_left_alone_for_a_while(refused: int, outcome: Outcome) -> None:
-    assert gates.cooldown(world(), case(refused=refused)).outcome is outcome
+def test_refused_one_is_left_alone_for_a_while_of_life(
+    refused: int, given: dict[str, Any], outcome: Outcome
+) -> None:
+    assert gates.cooldown(world(), case(refused=refused, **given)).outcome is outcome
 
 
 def test_proven_idle_session_is_reaped_under_pressure() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from musterd.core.suspend import Suspend, awake
+from musterd.core.suspend import Suspend, awake, elapsed
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,19 @@ from musterd.core.suspend import Suspend, awake
 )
 def test_awake(case: str, since: int, suspends: list[tuple[int, int]], expected: int) -> None:
     assert awake(since, 100, [Suspend(*some) for some in suspends]) == expected
+
+
+@pytest.mark.parametrize(
+    ("case", "at", "stepped", "suspends", "expected"),
+    [
+        ("nothing happened since", 10, 0, [], 90),
+        ("a suspend did", 10, 0, [(20, 60)], 50),
+        ("the clock was set since", 10, 70, [], 30),
+        ("it was set before", 80, 70, [], 20),
+        ("it was set, and a suspend came after", 10, 70, [(80, 90)], 20),
+        ("it was set back to before that", 110, 70, [], 30),
+        ("it was set back before a reboot", 110, 0, [], 100),
+    ],
+)
+def test_elapsed(case: str, at: int, stepped: int, suspends: list[tuple[int, int]], expected: int) -> None:
+    assert elapsed(at, 100, stepped, [Suspend(*some) for some in suspends]) == expected

@@ -85,7 +85,7 @@ def case(**changes: Any) -> Case:
 
 
 def world(**changes: Any) -> World:
-    return replace(World(mode=Mode.DRY_RUN, tier=Tier.CRITICAL, now=NOW), **changes)
+    return replace(World(mode=Mode.DRY_RUN, tier=Tier.CRITICAL), **changes)
 
 
 def working() -> Turn:

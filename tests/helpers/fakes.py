@@ -48,6 +48,9 @@ class FakeClock:
         self.time += step
         self.set_at = self.time
 
+    def pass_by(self, duration: int) -> None:
+        self.time += duration
+
     def suspend(self, duration: int) -> None:
         self.slept.append(Suspend(self.time, self.time + duration))
         self.time += duration

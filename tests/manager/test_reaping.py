@@ -17,6 +17,8 @@ from musterd.core.evidence import Identity, Observation, Transcript, Work
 from musterd.core.session import Agent, Session
 from musterd.core.spec import Spec
 
+HOUR = 60 * MINUTE
+
 EAGER = Config(
     pressure=PressureConfig(dwell=0),
     reaper=ReaperConfig(min_age=0, quiet_elevated=0, quiet_critical=0, grace=0, post_action_delay=0),
@@ -133,6 +135,26 @@ async def test_dry_run_takes_one_at_a_time_within_its_budget_and_ends_nothing() 
     assert all(told.endswith("True") for told in taken)
     assert len(bench.manager.visible(ALICE)) == 8
     assert bench.log.kinds().count("would-reap") == len(bench.store.modes.actions) == 6
+
+
+@pytest.mark.parametrize(
+    ("happens", "spent"),
+    [
+        (lambda bench: bench.clock.suspend(9 * HOUR), 1),  # nobody could see what was done, nor object
+        (lambda bench: bench.clock.set(9 * HOUR), 1),  # nobody can tell how long ago it was
+        (lambda bench: bench.clock.set(-9 * HOUR), 1),
+        (lambda bench: bench.clock.pass_by(HOUR), 0),
+    ],
+    ids=["a suspend", "a clock set forward", "a clock set back", "an hour"],
+)
+async def test_budget_of_an_hour_is_one_of_life(happens: Callable[[Bench], None], spent: int) -> None:
+    bench, _ = await idle_sessions(config=replace(EAGER, reaper=replace(EAGER.reaper, budget_per_hour=1)))
+    bench.manager.modes = replace(bench.manager.modes, actions=(bench.clock.time,))
+    bench.clock.pass_by(SECOND)
+    happens(bench)
+    assert len(bench.judge.actions) == spent
+    bench.clock.pass_by(HOUR)
+    assert not bench.judge.actions
 
 
 async def test_pressure_that_is_there_at_the_start_is_relieved() -> None:

@@ -290,7 +290,7 @@ class Daemon:
             clock_twice=self._times.twice(),
             suspends=suspends,
         )
-        return explain(case, World(Mode.ON, tier, now))
+        return explain(case, World(Mode.ON, tier))
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from musterd.core.evidence import Observation
 from musterd.core.inhibitor import Inhibitor
 from musterd.core.pressure import Tier
 from musterd.core.session import Session, SessionId
-from musterd.core.suspend import Suspend, awake
+from musterd.core.suspend import Suspend, awake, elapsed
 
 
 class Mode(StrEnum):
@@ -62,9 +62,7 @@ class World:
 
     mode: Mode
     tier: Tier
-    now: int
-    last_action: int = 0
-    actions: tuple[int, ...] = ()  # when it acted (or would have), the past hour
+    acted: tuple[int, ...] = ()  # how long ago it reaped (or would have), as `elapsed` counts, the past hour
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +88,7 @@ class Case:
     def awake(self, since: int) -> int:
         """µs from then to now, while something could happen."""
         return awake(since, self.now, self.suspends)
+
+    def elapsed(self, at: int) -> int:
+        """µs since the reaper did something, as far as that could have had an effect."""
+        return elapsed(at, self.now, self.clock_stepped, self.suspends)

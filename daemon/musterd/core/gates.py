@@ -20,7 +20,7 @@ from musterd.core.units import USEC_PER_SEC, span
 
 _HOUR = 3600 * USEC_PER_SEC
 
-# A reap that was cancelled is not tried again before that many pauses: what kept it once will again.
+# After a reap that was cancelled it is left alone for that many pauses: what kept it once will again.
 BACKOFF = 10
 
 # A subagent that says nothing through a later turn of its parent, nor for this long, has ended, and the word
@@ -222,16 +222,15 @@ def tier(world: World, _case: Case) -> Finding:
 
 def cooldown(world: World, case: Case) -> Finding:
     config = case.config
-    # What is dated in the future is of a clock that was set back since: it would keep for ever.
-    past = [at for at in {world.last_action, *world.actions} if 0 < at <= world.now]
-    latest = max(past, default=0)
-    if latest and world.now - latest < config.post_action_delay * USEC_PER_SEC:
-        return kept(f"the last reap was {span(world.now - latest)} ago", latest)
-    spent = sum(1 for at in world.actions if 0 <= world.now - at < _HOUR)
+    # A suspend relieves nothing, and in it nobody sees what was done: neither a pause nor an hour passes.
+    latest = min(world.acted, default=_HOUR)
+    if world.acted and latest < config.post_action_delay * USEC_PER_SEC:
+        return kept(f"the last reap was {span(latest)} ago", case.now - latest)
+    spent = sum(1 for ago in world.acted if ago < _HOUR)
     if spent >= config.budget_per_hour:
-        return kept(f"the budget of {config.budget_per_hour} reaps an hour is spent", latest)
-    since_refusal = world.now - case.refused
-    if case.refused and 0 <= since_refusal < BACKOFF * config.post_action_delay * USEC_PER_SEC:
+        return kept(f"the budget of {config.budget_per_hour} reaps an hour is spent", case.now - latest)
+    since_refusal = case.elapsed(case.refused)
+    if case.refused and since_refusal < BACKOFF * config.post_action_delay * USEC_PER_SEC:
         return kept(f"a reap of it was cancelled {span(since_refusal)} ago", case.refused)
     return passed(f"{spent} of {config.budget_per_hour} reaps this hour")
 
