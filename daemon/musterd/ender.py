@@ -12,6 +12,7 @@ from musterd.core.errors import Busy, Failed, NoSuchSession
 from musterd.core.evidence import Observation
 from musterd.core.life import said_state
 from musterd.core.session import Session, SessionId, Source, State
+from musterd.core.units import size
 from musterd.manager import Manager
 from musterd.ports import Caller, Record
 from musterd.warden_port import Ending
@@ -60,11 +61,12 @@ class Ender:
             raise Failed(f"Session '{session.id}' is on another host: it can only be ended there.")
         with self.lease(session.id, f"user {caller.uid}", revokes=True) as lease:
             ending = await self.end(lease, session, "terminated", None)
-        how = f"session '{session.id}' was ended by order of user {caller.uid}, {ending.how}: {why}"
-        self._manager.roll.record("terminated", session, how)
+        order = f"by order of user {caller.uid}, {ending.how}: {why}"
         if not ending.is_ended:
-            left = "; ".join(ending.left) or ending.how
-            raise Failed(f"Session '{session.id}' could not be ended: {left}.")
+            failure = f"session '{session.id}' could not be ended {order}; {ending.obstacle}"
+            self._manager.roll.record("end-failed", session, failure)
+            raise Failed(f"Session '{session.id}' could not be ended: {ending.obstacle}.")
+        self._manager.roll.record("terminated", session, f"session '{session.id}' was ended {order}")
         return ending
 
     async def end(self, lease: Lease, session: Session, reason: str, look: Observation | None) -> Ending:
@@ -92,7 +94,7 @@ class Ender:
         session = self._manager.registry.find(session_id)
         if session is None or not session.is_current:
             return
-        left = "; ".join(ending.left) or ending.how
+        left = ending.obstacle
         if ending.is_ended:
             self._manager.roll.end(session, session.ending)
         elif session.id in self._manager.roll.gone:
@@ -116,12 +118,15 @@ class Ender:
         self._manager.roll.change(session, replace(session, state=said_state(session), ending=""))
 
 
-def receipt(at: int, session: Session, ending: Ending, text: str) -> Record:
-    """What an owner wants to know of a session that was reaped."""
+def receipt(at: int, session: Session, ending: Ending, evidence: str) -> Record:
+    """What an owner wants to know of a session that the reaper ended, or failed to end."""
     fields: dict[str, str | int] = {
         "freed": ending.freed,
         "how": ending.how,
         "left": "; ".join(ending.left),
         "resume": " ".join(session.resume_command),
     }
-    return Record(at, "reaped", session.id, session.uid, text, fields)
+    kind, what = ("reaped", "was reaped") if ending.is_ended else ("end-failed", "could not be reaped")
+    left = "" if ending.is_ended else f"{ending.obstacle}; "
+    text = f"session '{session.id}' {what}, {ending.how}: {size(ending.freed)} came back; {left}{evidence}"
+    return Record(at, kind, session.id, session.uid, text, fields)

@@ -66,7 +66,7 @@ class Judge:
         return [(at, ago) for at, ago in acted if ago < HOUR]
 
     def refuse(self, session_id: SessionId) -> None:
-        """A reap of it was cancelled just now."""
+        """A reap of it did not come off: it was cancelled, or failed, just now."""
         self._refused[session_id] = self._ports.clock.now()
 
     def verdict(self, session_id: SessionId) -> Explanation | None:

@@ -171,13 +171,12 @@ class Reaper:
             self._refuse(session, "transcript", f"is {ending.how}")
             await self._spend_nothing(now)
             return
-        why = _evidence(case, self._judge.world())
-        text = f"session '{session.id}' was reaped, {ending.how}: {size(ending.freed)} came back; {why}"
-        self._ports.log.append(receipt(self._ports.clock.now(), session, ending, text))
+        self._ports.log.append(
+            receipt(self._ports.clock.now(), session, ending, _evidence(case, self._judge.world()))
+        )
         if not ending.is_ended:
-            left = "; ".join(ending.left) or ending.how
             what = f"session '{session.id}' of user {session.uid} could not be ended"
-            await self._disarm(what, left, session)
+            await self._disarm(what, ending.obstacle, session)
             return
         self._ports.announcer.session_reaped(session, ending.freed, dry_run=False)
 
@@ -192,6 +191,8 @@ class Reaper:
         For the user of the session alone: what went wrong is what that user's warden says, or does not. The
         details are the user's, too; everybody may see the rest.
         """
+        if session:
+            self._judge.refuse(session.id)  # whoever arms it again finds others tried first
         self._log("auto-disabled", f"the reaper is disarmed: {what}: {details}", session)
         modes = self._manager.modes.disarmed(what, session.uid if session else None)
         changes = {"auto_disabled_reason": what, "disarmed_users": modes.disarmed_users}

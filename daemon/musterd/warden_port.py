@@ -44,6 +44,11 @@ class Ending:
         """Something changed at the last moment, and nothing was sent."""
         return self.how.startswith("kept")
 
+    @property
+    def obstacle(self) -> str:
+        """Why it is not ended, as far as that can be told."""
+        return "; ".join(self.left) or self.how
+
 
 @dataclass(frozen=True, slots=True)
 class Leftover:

@@ -4,6 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
+from musterd.bus.reaper_iface import KINDS
 from musterd.host.journal import MESSAGE_IDS
 
 CATALOG = Path(__file__).parents[2] / "packaging" / "musterd.catalog"
@@ -14,6 +15,21 @@ def test_each_id_is_explained_and_no_other() -> None:
         MESSAGE_IDS.values()
     )
     assert len(set(MESSAGE_IDS.values())) == len(MESSAGE_IDS)
+
+
+def test_history_of_the_reaper_has_what_it_did() -> None:
+    """An operator who is told that it disarmed itself looks there for the reason."""
+    did = {
+        "prepare",
+        "cancelled",
+        "would-reap",
+        "reaped",
+        "end-failed",
+        "auto-disabled",
+        "mode",
+        "reclaimed",
+    }
+    assert did <= set(KINDS) <= {*MESSAGE_IDS, "verdict"}
 
 
 def test_systemd_takes_the_catalog(tmp_path: Path) -> None:

@@ -99,8 +99,29 @@ async def test_end_that_cannot_be_verified_disarms_the_reaper_for_good() -> None
     assert [(r.uid, "uninterruptible" in r.text) for r in disarmed] == [(1000, True)]
     assert (bench.reaper.mode, bench.judge.acting_mode(1000)) == (Mode.ON, Mode.DRY_RUN)
     assert not told(bench, "reaped")
+    (receipt,) = [r for r in bench.log.records if r.kind in ("reaped", "end-failed")]
+    assert receipt.kind == "end-failed"
+    assert "could not be reaped" in receipt.text
+    assert "uninterruptible" in receipt.text
     await bench.reaper.set_mode(ROOT, "on", "looked at")
     assert bench.judge.acting_mode(1000) is Mode.ON
+
+
+async def test_session_whose_reap_failed_is_left_alone_for_a_while_when_armed_again() -> None:
+    bench, (session,) = await pressed()
+
+    async def break_off() -> None:
+        raise Failed("The warden is gone.")
+
+    bench.alice.before_end = break_off
+    await bench.reaper.relieve()
+    await bench.reaper.set_mode(ROOT, "on", "looked at")
+    bench.manager.config = replace(EAGER, reaper=replace(EAGER.reaper, post_action_delay=15))
+    kept_by = []
+    for _ in range(3):
+        bench.clock.pass_by(MINUTE)
+        kept_by.append((await bench.judge.explain(bench.manager.registry.get(session.id)))[0].kept_by)
+    assert kept_by == ["cooldown", "cooldown", ""]
 
 
 async def test_disarmed_reaper_ends_nothing() -> None:
@@ -257,6 +278,7 @@ async def test_only_its_user_ends_a_session() -> None:
     bench.alice.ending = Ending(is_ended=False, how="SIGKILL", left=("codex (1): stopped",))
     with pytest.raises(Failed, match="stopped"):
         await bench.ender.terminate(ALICE, session.id, "go")
+    assert (bench.log.records[-1].kind, "terminated" in bench.log.kinds()) == ("end-failed", False)
 
 
 async def ended(bench: Bench, session: Session) -> Session:

@@ -13,7 +13,10 @@ from .contract import Values
 from .door import Door, page
 from .history import History
 
-KINDS = ("verdict", "would-reap", "reaped", "cancelled", "mode", "pressure")
+KINDS = (
+    "verdict", "prepare", "cancelled", "would-reap", "reaped", "end-failed", "auto-disabled",
+    "leftover", "leftovers-ended", "reclaimed", "mode", "pressure",
+)  # fmt: skip
 
 
 class ReaperInterface:

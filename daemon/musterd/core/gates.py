@@ -20,7 +20,7 @@ from musterd.core.units import USEC_PER_SEC, span
 
 _HOUR = 3600 * USEC_PER_SEC
 
-# After a reap that was cancelled it is left alone for that many pauses: what kept it once will again.
+# After a reap that did not come off it is left alone for that many pauses: what kept it once will again.
 BACKOFF = 10
 
 # A subagent that says nothing through a later turn of its parent, nor for this long, has ended, and the word
@@ -231,7 +231,7 @@ def cooldown(world: World, case: Case) -> Finding:
         return kept(f"the budget of {config.budget_per_hour} reaps an hour is spent", case.now - latest)
     since_refusal = case.elapsed(case.refused)
     if case.refused and since_refusal < BACKOFF * config.post_action_delay * USEC_PER_SEC:
-        return kept(f"a reap of it was cancelled {span(since_refusal)} ago", case.refused)
+        return kept(f"a reap of it did not come off, {span(since_refusal)} ago", case.refused)
     return passed(f"{spent} of {config.budget_per_hour} reaps this hour")
 
 
