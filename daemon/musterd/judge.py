@@ -43,6 +43,7 @@ class Judge:
         self._verdicts: dict[SessionId, Explanation] = {}
         self._usages: dict[SessionId, Usage] = {}
         self._refused: dict[SessionId, int] = {}
+        self._mistakes: set[tuple[str, type[Exception]]] = set()  # of gates
         self._worktrees = Worktrees(manager)
         self.last_evaluation = 0
 
@@ -125,8 +126,15 @@ class Judge:
             session = self._manager.registry.find(session_id)
             if session is not None and session.is_current:
                 case = self._case(session, looks[session_id], before, times)
-                judged.append((case, explain(case, world)))
+                judged.append((case, explain(case, world, self._gate_broke)))
         return judged
+
+    def _gate_broke(self, gate: str, exc: Exception) -> None:
+        """Told once: a mistake of ours would be there at every look, for every session."""
+        mistake = (gate, type(exc))
+        if mistake not in self._mistakes:
+            self._mistakes.add(mistake)
+            logger.error("Gate '%s' failed, and keeps for it", gate, exc_info=exc)
 
     async def _look(self, sessions: Iterable[Session]) -> dict[SessionId, Observation]:
         by_uid: dict[int, list[Session]] = {}

@@ -419,14 +419,20 @@ def test_every_gate_is_asked() -> None:
     assert names == [name for name, _ in (*gates.CASE_GATES, *gates.WORLD_GATES)]
 
 
-def test_gate_that_breaks_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_: Case) -> Finding:
+@pytest.mark.parametrize(
+    ("gates", "verdict"), [("CASE_GATES", Verdict.KEEP), ("WORLD_GATES", Verdict.ELIGIBLE)]
+)
+def test_gate_that_breaks_keeps_and_is_told_of(
+    gates: str, verdict: Verdict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> Finding:
         raise KeyError("no such thing")
 
-    monkeypatch.setattr("musterd.core.reaper.CASE_GATES", (("young", broken),))
-    explanation = explain(case(), world())
-    assert (explanation.verdict, explanation.kept_by) == (Verdict.KEEP, "young")
-    assert explanation.gates[0].finding.outcome is Outcome.UNKNOWN
+    monkeypatch.setattr(f"musterd.core.reaper.{gates}", (("broken", broken),))
+    told: list[str] = []
+    explanation = explain(case(), world(), lambda gate, exc: told.append(f"{gate}: {exc!r}"))
+    assert (explanation.verdict, explanation.kept_by) == (verdict, "broken")
+    assert told == ["broken: KeyError('no such thing')"]
 
 
 def test_most_private_memory_goes_first_and_longest_quiet_breaks_ties() -> None:

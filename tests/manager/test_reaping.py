@@ -10,7 +10,7 @@ import pytest
 from helpers.builders import MINUTE, SECOND, look
 from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench
 from helpers.wait import until
-from musterd.core.case import Mode, Verdict
+from musterd.core.case import Case, Finding, Mode, Verdict
 from musterd.core.config import Config, PressureConfig, ReaperConfig
 from musterd.core.errors import Failed, InvalidArgs, NotAuthorized
 from musterd.core.evidence import Identity, Observation, Transcript, Work
@@ -155,6 +155,20 @@ async def test_budget_of_an_hour_is_one_of_life(happens: Callable[[Bench], None]
     assert len(bench.judge.actions) == spent
     bench.clock.pass_by(HOUR)
     assert not bench.judge.actions
+
+
+async def test_gate_that_breaks_keeps_and_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: Case) -> Finding:
+        raise KeyError("no such thing")
+
+    monkeypatch.setattr("musterd.core.reaper.CASE_GATES", (("young", broken),))
+    bench, sessions = await idle_sessions(2)
+    for _ in range(2):
+        judged = await bench.judge.evaluate(sessions)
+        assert [explanation.kept_by for _, explanation in judged] == ["young", "young"]
+    assert [record.message for record in caplog.records] == ["Gate 'young' failed, and keeps for it"]
 
 
 async def test_pressure_that_is_there_at_the_start_is_relieved() -> None:

@@ -1,15 +1,26 @@
 """The reaper's judgement: a session is kept unless every gate passes."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from musterd.core.case import Case, Explanation, Finding, Gate, Outcome, Verdict, World
 from musterd.core.gates import CASE_GATES, WORLD_GATES, quiet_since
 
+Broke = Callable[[str, Exception], None]
 
-def explain(case: Case, world: World) -> Explanation:
-    """Ask every gate, not only up to the first that keeps."""
-    own = [Gate(name, _ask(gate, case)) for name, gate in CASE_GATES]
-    machine = [Gate(name, gate(world, case)) for name, gate in WORLD_GATES]
+
+def explain(case: Case, world: World, broke: Broke = lambda _gate, _exc: None) -> Explanation:
+    """Ask every gate, not only up to the first that keeps. `broke` is told of a gate that raises."""
+
+    def ask(name: str, gate: Callable[[], Finding]) -> Gate:
+        try:
+            return Gate(name, gate())
+        except Exception as exc:  # noqa: BLE001 - a gate that breaks must keep, whatever broke it
+            broke(name, exc)
+            return Gate(name, Finding(Outcome.UNKNOWN, f"the gate failed: {type(exc).__name__}: {exc}"))
+
+    own = [ask(name, partial(gate, case)) for name, gate in CASE_GATES]
+    machine = [ask(name, partial(gate, world, case)) for name, gate in WORLD_GATES]
     gates = (*own, *machine)
     kept_by = next((g.name for g in gates if g.finding.outcome is not Outcome.PASS), "")
     if not kept_by:
@@ -19,13 +30,6 @@ def explain(case: Case, world: World) -> Explanation:
     else:
         verdict = Verdict.KEEP
     return Explanation(case.session.id, verdict, kept_by, gates)
-
-
-def _ask(gate: Callable[[Case], Finding], case: Case) -> Finding:
-    try:
-        return gate(case)
-    except Exception as exc:  # noqa: BLE001 - a gate that breaks must keep, whatever broke it
-        return Finding(Outcome.UNKNOWN, f"the gate failed: {type(exc).__name__}: {exc}")
 
 
 def rank(cases: Sequence[Case]) -> list[Case]:
