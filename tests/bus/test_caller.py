@@ -8,6 +8,7 @@ from dbus_fast import Variant
 
 from helpers.bus_service import Service, client
 from helpers.private_bus import PrivateBus
+from helpers.wait import until
 from musterd.bus import caller as caller_module
 from musterd.bus.caller import Caller, Callers, parse_credentials
 from musterd.bus.errors import CallerGone
@@ -23,14 +24,13 @@ async def test_bus_says_who_calls(private_bus: PrivateBus) -> None:
         callers.forget_all()
 
 
-async def test_caller_that_leaves_is_forgotten_and_told_of(private_bus: PrivateBus) -> None:
-    vanished: asyncio.Queue[Caller] = asyncio.Queue()
+async def test_caller_that_leaves_is_forgotten(private_bus: PrivateBus) -> None:
     async with Service().on(private_bus.address) as bus:
-        callers = Callers(bus, vanished.put_nowait)
+        callers = Callers(bus)
         async with client(private_bus.address) as link:
             caller, same = await asyncio.gather(*(callers.get(link.unique_name) for _ in range(2)))
             assert caller is same
-        assert await vanished.get() is caller
+        await until(lambda: not callers._known)
         with pytest.raises(CallerGone):
             await callers.get(caller.name)
         assert bus._subscriptions == []
@@ -69,7 +69,7 @@ def test_pidfd_is_kept_and_strays_are_closed() -> None:
     stray, pidfd = os.open(os.devnull, os.O_RDONLY), os.pidfd_open(os.getpid())
     values = {"UnixUserID": Variant("u", 7), "ProcessID": Variant("u", 8), "ProcessFD": Variant("h", 1)}
     caller = parse_credentials(":1.9", Reply((values,), (stray, pidfd)))
-    assert caller == Caller(":1.9", 7, 8, frozenset(), "", pidfd)
+    assert caller == Caller(":1.9", 7, 8, pidfd)
     os.close(pidfd)
 
 

@@ -20,7 +20,7 @@ def programs() -> Iterator[Programs]:
 
 
 def row(pid: int, ppid: int, *, state: str = "S", start: int = 1) -> Stat:
-    return Stat(pid, "x", state, ppid, 0, 0, 1, start, 1, 1, 0)
+    return Stat(pid, "x", state, ppid, 0, 0, 1, start, 1, 0)
 
 
 def pids(rows: list[Stat]) -> set[int]:

@@ -1,12 +1,11 @@
 """Who calls, as the bus knows it: never what an argument says.
 
-callers = Callers(bus, on_vanished=...)
+callers = Callers(bus)
 caller = await callers.get(call.sender)
 """
 
 import asyncio
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from dbus_fast import Variant
@@ -27,17 +26,14 @@ class Caller:
     name: str  # unique, never used again while this bus runs
     uid: int
     pid: int  # 0: the bus does not say; else of the process that connected, maybe gone since
-    gids: frozenset[int]
-    label: str  # of the security module, empty without one
     pidfd: int | None  # ours, closed when the caller leaves; dbus-daemon 1.16 and dbus-broker 34 have it
 
 
 class Callers:
     """Callers by unique name. An entry ends with its connection, or when it is the longest unused."""
 
-    def __init__(self, bus: BusConnection, on_vanished: Callable[[Caller], None] | None = None) -> None:
+    def __init__(self, bus: BusConnection) -> None:
         self._bus = bus
-        self._on_vanished = on_vanished
         self._known: dict[str, Caller] = {}  # the longest unused first
         self._watches: dict[str, Subscription] = {}
         self._asking = asyncio.Lock()
@@ -80,19 +76,16 @@ class Callers:
         if len(self._known) > MAX_KNOWN:
             self._forget(next(iter(self._known)))
 
-    def _forget(self, name: str) -> Caller | None:
+    def _forget(self, name: str) -> None:
         watch = self._watches.pop(name, None)
         if watch is not None:
             self._bus.unsubscribe(watch)
         caller = self._known.pop(name, None)
         if caller is not None and caller.pidfd is not None:
             os.close(caller.pidfd)
-        return caller
 
     def _owner_changed(self, signal: Signal) -> None:
-        caller = self._forget(signal.args[0])
-        if caller is not None and self._on_vanished is not None:
-            self._on_vanished(caller)
+        self._forget(signal.args[0])
 
     def _on_state(self, _state: BusState, _reason: str) -> None:
         # A restarted bus gives the same names to others; after a move a departure may have been missed.
@@ -109,11 +102,4 @@ def parse_credentials(name: str, reply: Reply) -> Caller:
     if "UnixUserID" not in known:
         close_fds([] if pidfd is None else [pidfd])
         raise CallerGone(f"the bus does not know the user behind '{name}'")
-    return Caller(
-        name,
-        known["UnixUserID"],
-        known.get("ProcessID", 0),
-        frozenset(known.get("UnixGroupIDs", ())),
-        bytes(known.get("LinuxSecurityLabel", b"")).rstrip(b"\0").decode(errors="replace"),
-        pidfd,
-    )
+    return Caller(name, known["UnixUserID"], known.get("ProcessID", 0), pidfd)

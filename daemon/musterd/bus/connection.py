@@ -154,16 +154,9 @@ class BusConnection:
             self._link.send(message)
 
     def emit(
-        self,
-        path: str,
-        interface: str,
-        member: str,
-        body: Sequence[object],
-        *,
-        optional: bool = False,
-        destination: str | None = None,
+        self, path: str, interface: str, member: str, body: Sequence[object], *, optional: bool = False
     ) -> bool:
-        """Send a signal of the contract, to all or to one; True if it will be sent.
+        """Send a signal of the contract; True if it will be sent.
 
         Nothing is sent while the bus is down or our queue full, an `optional` one not when the queue grows.
         """
@@ -175,7 +168,6 @@ class BusConnection:
         ):
             return False
         message = Message.new_signal(path, interface, member, signature, list(body))
-        message.destination = destination
         self._link.send(message, limit=limits.reply)
         return True
 

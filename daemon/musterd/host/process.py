@@ -32,7 +32,6 @@ class Stat(NamedTuple):
     cpu_usec: int  # its own, and that of children it has waited for
     tasks: int
     start_ticks: int
-    rss_pages: int
     stack: int  # where its stack starts: random, so another value means that it called execve(2)
     owner: int  # of the file: its effective uid, or root if it is not dumpable
 
@@ -62,7 +61,6 @@ def parse_stat(data: bytes, owner: int = -1) -> Stat:
         cpu_usec=(int(field[11]) + int(field[12]) + int(field[13]) + int(field[14])) * TICK_USEC,
         tasks=int(field[17]),
         start_ticks=int(field[19]),
-        rss_pages=int(field[21]),
         stack=int(field[25]),
         owner=owner,
     )

@@ -240,6 +240,7 @@ class Exchange:
             del self._late[next(iter(self._late))]
 
     def _order(self, name: str, *args: object) -> None:
+        assert MEMBERS[name].is_order
         with suppress(Failed):
             self._send(0, name, args)
 

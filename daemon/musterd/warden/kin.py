@@ -138,9 +138,6 @@ class Relations:
             return False
         return not any(_key(up) in traces.above for up in self.table.ancestors(row.pid))
 
-    def is_apart(self, row: Stat) -> bool:
-        return row.pid in self._apart
-
     def is_undecided(self, row: Stat, session: Session) -> bool:
         """Whether it may as well be of an agent that nobody registered yet."""
         return any(
