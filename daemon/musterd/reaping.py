@@ -98,33 +98,38 @@ class Reaper:
         for case in ranked:
             if self._ender.is_leased(case.session.id):
                 continue
-            if self._judge.acting_mode(case.session.uid) is Mode.ON:
-                await self._reap(case)
-                return
-            if self._would_have.get(case.session.id) == case.session.turn.last_word:
+            in_earnest = self._judge.acting_mode(case.session.uid) is Mode.ON
+            if not in_earnest and self._would_have.get(case.session.id) == case.session.turn.last_word:
                 continue  # dry-run took it before; in earnest it would be gone
-            await self._pretend(case)
+            await self._take(case, in_earnest=in_earnest)
             return
 
-    # A reap in earnest
+    # One of the ranked list
 
-    async def _reap(self, case: Case) -> None:
-        """Announce, wait, judge again from a new look, end, verify."""
+    async def _take(self, case: Case, *, in_earnest: bool) -> None:
+        """Announce, wait, judge again from a new look, end, verify. Dry-run: everything but the end.
+
+        The bus is told of what will happen only: who hears PrepareForReap tells its user.
+        """
         session = case.session
         with self._ender.lease(session.id, "the reaper") as lease:
             grace = self._manager.config.reaper.grace
             deadline = self._ports.clock.now() + int(grace * USEC_PER_SEC)
-            self._log("prepare", f"session '{session.id}' will be ended if it stays idle", session)
-            self._ports.announcer.prepare_for_reap(session, deadline)
+            will = "will" if in_earnest else "would"
+            self._log("prepare", f"session '{session.id}' {will} be ended if it stays idle", session)
+            if in_earnest:
+                self._ports.announcer.prepare_for_reap(session, deadline)
             await asyncio.sleep(grace)
             await self._wait_for_delays(session)
             final = await self._judge_again(session.id)
             if lease.is_revoked:
                 return  # an order of its user came first
             if final is None or final[1].verdict is not Verdict.REAP:
-                self._cancel(session, final)
-            else:
+                self._cancel(session, final, in_earnest=in_earnest)
+            elif in_earnest:
                 await self._end(lease, final[0])
+            else:
+                await self._pretend(final[0])
 
     async def _wait_for_delays(self, session: Session) -> None:
         """Delay inhibitors hold it up, but not for ever."""
@@ -142,14 +147,16 @@ class Reaper:
             return None
         return next(iter(await self._judge.evaluate([session], closely=True)), None)
 
-    def _cancel(self, session: Session, final: tuple[Case, Explanation] | None) -> None:
+    def _cancel(self, session: Session, final: tuple[Case, Explanation] | None, *, in_earnest: bool) -> None:
         gate, reason = (final[1].kept_by, final[1].reason) if final else ("identity", "it ended by itself")
-        self._refuse(session, gate, f"is kept after all by {gate}: {reason}")
+        why = f"{'is' if in_earnest else 'would be'} kept after all by {gate}: {reason}"
+        self._refuse(session, gate, why, is_announced=in_earnest)
 
-    def _refuse(self, session: Session, gate: str, why: str) -> None:
+    def _refuse(self, session: Session, gate: str, why: str, *, is_announced: bool = True) -> None:
         self._judge.refuse(session.id)
         self._log("cancelled", f"session '{session.id}' {why}", session)
-        self._ports.announcer.reap_cancelled(session, gate)
+        if is_announced:
+            self._ports.announcer.reap_cancelled(session, gate)
 
     async def _end(self, lease: Lease, case: Case) -> None:
         session, now = case.session, self._ports.clock.now()
@@ -207,10 +214,8 @@ class Reaper:
         owner = (session.id, session.uid) if session else ("", -1)
         self._ports.log.append(Record(self._ports.clock.now(), kind, *owner, text))
 
-    # Without doing it
-
     async def _pretend(self, case: Case) -> None:
-        """Dry-run: everything but the end, with the same history and the same budget."""
+        """Here it would be ended: the same history, and the same budget."""
         session, now = case.session, self._ports.clock.now()
         if not self._manager.modes.is_disarmed(session.uid):  # else it is the budget of others
             try:

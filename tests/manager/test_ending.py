@@ -75,6 +75,25 @@ async def test_what_changes_in_the_grace_cancels_it() -> None:
     assert bench.manager.registry.get(session.id).state is State.BUSY
 
 
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_dry_run_does_everything_but_the_end(*, goes_on: bool) -> None:
+    bench, (session,) = await pressed()
+    bench.manager.modes = Modes(reaper=Mode.DRY_RUN)
+    relief = asyncio.create_task(bench.reaper.relieve())
+    await until(lambda: "prepare" in bench.log.kinds())
+    if goes_on:
+        bench.alice.parents[50] = 1
+        await bench.hooks.report_event(ALICE, session.agent, "turn-start", {"id": "t1"})
+    await relief
+    history = [kind for kind in bench.log.kinds() if kind in ("prepare", "cancelled", "would-reap")]
+    assert history == ["prepare", "cancelled" if goes_on else "would-reap"]
+    assert len(bench.store.modes.actions) == (0 if goes_on else 1)
+    assert told(bench, "prepare", "cancelled", "reaped") == (
+        [] if goes_on else [f"reaped {session.id} 200 True"]
+    )
+    assert f"end {session.id}" not in bench.alice.told
+
+
 async def test_what_changes_at_the_last_moment_keeps_it() -> None:
     bench, (session,) = await pressed()
     bench.alice.ending = Ending(is_ended=False, how="kept: its transcript grew")
