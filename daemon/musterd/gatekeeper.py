@@ -10,8 +10,6 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from musterd.agents.base import Json
-from musterd.agents.fields import word
 from musterd.authority import demand
 from musterd.core.claim import Row
 from musterd.core.errors import InvalidArgs, MusterError, NotAuthorized
@@ -54,7 +52,7 @@ class _Question:
     caller: Caller
     session_id: SessionId
     event: AgentEvent
-    payload: Json
+    is_reentrant: bool
     hold: Callable[[str], str]
     until: float
 
@@ -106,7 +104,7 @@ class Gatekeeper:
 
     # What hooks report
 
-    def heard(self, session_id: SessionId, event: AgentEvent, payload: Json) -> None:
+    def heard(self, session_id: SessionId, event: AgentEvent, prompt: str) -> None:
         """A prompt of its user starts a new count."""
         for enforced in (False, True):
             row = self._claims.row(session_id, enforced=enforced)
@@ -114,7 +112,7 @@ class Gatekeeper:
                 continue
             if event.kind is EventKind.SETTLED and not event.subagent:
                 self._claims.set_row(session_id, replace(row, is_open=False), enforced=enforced)
-            elif is_new_prompt(row, event, word(payload, "prompt")):
+            elif is_new_prompt(row, event, prompt):
                 self._claims.set_row(session_id, Row(), enforced=enforced)
 
     async def ask(
@@ -122,16 +120,18 @@ class Gatekeeper:
         caller: Caller,
         session_id: SessionId,
         event: AgentEvent,
-        payload: Json,
         hold: Callable[[str], str],
         begun: float,
+        *,
+        is_reentrant: bool,
     ) -> str:
         """Whether a turn may end -> what its hook must print to hold it, "" to let it end. Raises nothing.
 
         `hold` makes of a reason what the hook must print; "" if this hook of this agent can hold nothing.
         `begun` is when it called, in the time of the loop: its agent waits `hook_timeout` from then on.
+        `is_reentrant` is what the agent says: the turn goes on because of a hook already.
         """
-        asked = _Question(caller, session_id, event, payload, hold, begun + self._patience)
+        asked = _Question(caller, session_id, event, is_reentrant, hold, begun + self._patience)
         mode = self.acting_mode
         output = ""
         try:
@@ -190,7 +190,7 @@ class Gatekeeper:
             kill_switch=manager.modes.kill_switch,
             claims=self._claims.of(asked.session_id),
             row=self._claims.row(asked.session_id, enforced=mode is GateMode.ENFORCE),
-            is_reentrant=asked.payload.get("stop_hook_active") is True,
+            is_reentrant=asked.is_reentrant,
             is_holdable=bool(asked.hold("why")),
             inhibitors=list(manager.inhibitors),
             tier=manager.pressure.tier,

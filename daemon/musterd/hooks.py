@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from musterd.agents.base import Json
+from musterd.agents.fields import word
 from musterd.core import life
 from musterd.core.errors import InvalidArgs, NoSuchSession
 from musterd.core.event import EventKind
@@ -38,16 +39,20 @@ class Hooks:
             spoken = adapter.hook_event(event, payload, self._ports.clock.now())
         except ValueError as exc:
             raise InvalidArgs(f"{agent} event '{text(event)}': {exc}") from exc
+        is_reentrant, prompt = payload.get("stop_hook_active") is True, word(payload, "prompt")
+        del payload  # it may have twenty times the bytes of its text, and a warden its user has stopped
         session = await self._reporter(caller, agent, spoken.cwd)
         held = ""
         if spoken.kind is EventKind.STOP:
             hold = partial(adapter.block, event)
             try:
-                held = await self._gatekeeper.ask(caller, session.id, spoken, payload, hold, begun)
+                held = await self._gatekeeper.ask(
+                    caller, session.id, spoken, hold, begun, is_reentrant=is_reentrant
+                )
             finally:
                 self._roll.answered(session.id)
         else:
-            self._gatekeeper.heard(session.id, spoken, payload)
+            self._gatekeeper.heard(session.id, spoken, prompt)
         if held:
             spoken = life.held(self._registry.get(session.id), spoken)
         elif spoken.kind is EventKind.STOP and adapter.stop_is_end:

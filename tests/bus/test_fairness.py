@@ -6,7 +6,10 @@ from musterd.bus.fairness import KNOWN, Fairness
 from musterd.bus.limits import Limits, Rate
 from musterd.core.errors import LimitReached
 
-LIMITS = Limits(calls_in_flight=2, calls_in_flight_per_user=3, rate=Rate(3, 10), rate_per_user=Rate(5, 10))
+LIMITS = Limits(
+    calls_in_flight=2, calls_in_flight_per_user=3, rate=Rate(3, 10), rate_per_user=Rate(5, 10),
+    bytes_in_flight_per_user=100, bytes_in_flight=250, short_call=10,
+)  # fmt: skip
 
 
 class Clock:
@@ -32,6 +35,38 @@ def test_one_more_than_may_be_in_flight_is_refused(who: str | int, limit: int) -
     fairness.leave(who)
     fairness.enter(who)
     assert fairness.in_flight(who) == limit
+
+
+@pytest.mark.parametrize("who", [":1.1", 1000])
+def test_long_calls_are_refused_once_there_are_too_many_bytes_of_them(who: str | int) -> None:
+    fairness = Fairness(LIMITS)
+    fairness.enter(who, 60)
+    with pytest.raises(LimitReached, match="long calls of 100 bytes in flight"):
+        fairness.enter(who, 41)
+    assert fairness.in_flight(who) == 1
+    fairness.enter(who, 40)
+    fairness.leave(who, 60)
+    fairness.enter(who, 60)
+
+
+def test_short_calls_are_none_of_that() -> None:
+    fairness = Fairness(LIMITS)
+    fairness.enter(":1.1", 100)
+    fairness.enter(":1.1", 10)
+    fairness.leave(":1.1", 10)
+    fairness.enter(":1.1")
+
+
+def test_long_calls_of_all_have_a_bound_together() -> None:
+    fairness = Fairness(LIMITS)
+    for who in (":1.1", 1000, ":1.2", 1001):
+        fairness.enter(who, 100)  # of each call both its connection and its user
+    with pytest.raises(LimitReached, match="All callers have long calls of 250 bytes in flight"):
+        fairness.enter(":1.3", 51)
+    fairness.enter(":1.3", 50)
+    fairness.enter(":1.4", 10)
+    fairness.leave(":1.1", 100)
+    fairness.enter(":1.4", 100)
 
 
 def test_who_comes_too_often_waits_a_little_longer_each_time() -> None:

@@ -155,6 +155,28 @@ async def test_a_user_has_its_own_number_on_all_of_its_connections(private_bus: 
         assert service.front.in_flight(1000) <= 1
 
 
+async def test_long_calls_of_a_user_have_a_bound_on_all_of_its_connections(private_bus: PrivateBus) -> None:
+    service = Service()
+    service.release.clear()
+    users: dict[str, int] = {}
+    service.front.uid_of = lambda sender: _found(users, sender)
+    long = ("EchoLong", "s", "x" * 240 * 1024)
+    async with service.on(private_bus.address), AsyncExitStack() as stack:
+        links = [await stack.enter_async_context(client(private_bus.address)) for _ in range(3)]
+        users.update({link.unique_name: 1000 for link in links[:2]} | {links[2].unique_name: 1001})
+        held = [asyncio.create_task(call(links[0], *long)) for _ in range(17)]  # of 4096 KiB
+        for _ in held:
+            await service.held.get()
+        assert await refusal(links[1], *long) == OURS + "LimitReached"
+        assert await call(links[1], "Echo", "s", "short") == ("short",)
+        held.append(asyncio.create_task(call(links[2], *long)))
+        await service.held.get()
+
+        service.release.set()
+        assert await asyncio.gather(*held) == [(240 * 1024,)] * 18
+        assert await call(links[1], *long) == (240 * 1024,)
+
+
 async def test_a_call_that_had_to_wait_says_when_it_came(private_bus: PrivateBus) -> None:
     service = Service()
     served: list[float] = []

@@ -57,9 +57,9 @@ class Service:
 
     def __init__(self) -> None:
         self.things = Things()
-        self.release = asyncio.Event()  # lets Hold and Blob answer
+        self.release = asyncio.Event()  # lets Hold, Blob and EchoLong answer
         self.release.set()
-        self.held: asyncio.Queue[Call] = asyncio.Queue()  # what came to Hold and Blob
+        self.held: asyncio.Queue[Call] = asyncio.Queue()  # what came to those
         self.pipes: list[int] = []  # our ends of what GiveFd gave
         limits = Limits(long_strings={(TEST, "EchoLong"): 256 * KIB})
         self.front = Front(Contract([CONTRACT.read_text()]), self.things, limits)
@@ -88,6 +88,8 @@ class Service:
         return call.args
 
     async def EchoLong(self, call: Call) -> Sequence[object]:  # noqa: N802
+        self.held.put_nowait(call)
+        await self.release.wait()
         return [len(call.args[0])]
 
     async def EchoDict(self, _call: Call) -> None:  # noqa: N802

@@ -12,7 +12,8 @@ import socket
 import struct
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -132,6 +133,16 @@ class Bus:
                     (size,) = struct.unpack_from("<I", body)
                     text = body[4 : 4 + size].decode()
                 return f"{'ok' if kind == RETURN else str(fields[4])}: {text}"
+
+    def answers(self, serials: Iterable[int]) -> list[str]:
+        """As `answer`, of all of these, in the order in which they come."""
+        wanted, said = set(serials), []
+        while wanted:
+            kind, fields, _ = self.receive()
+            if kind in (RETURN, ERROR) and fields.get(5) in wanted:
+                wanted.remove(int(fields[5]))
+                said.append("ok" if kind == RETURN else str(fields[4]))
+        return said
 
     def receive(self) -> tuple[int, Mapping[int, str | int], bytes]:
         start = self._read(16)
@@ -258,6 +269,19 @@ def bodies(connections: str, seconds: str) -> object:
             bus.send(frame)
             count += 1
     return count
+
+
+def piles(connections: str) -> object:
+    """Calls that wait: short to send, long to keep; as many as one may have -> how often each was said."""
+    body = aligned(strings("codex", "Stop"), 4) + string('{"a":[' + "[]," * 80_000 + "[]]}")
+    asked = [(bus := Bus(), bus.serial) for _ in range(int(connections))]
+    for bus, _ in asked:
+        for _ in range(64):
+            bus.send(bus.message(NAME, ROOT, MANAGER, "ReportEvent", "sss", body))
+    said = Counter[str]()
+    for bus, before in asked:
+        said.update(bus.answers(range(before + 1, before + 65)))
+    return said
 
 
 def matches(connections: str) -> object:
@@ -395,7 +419,7 @@ def stubborn() -> object:
     return None
 
 
-MESSAGES = (huge, deep, odd, calls, bodies, matches, names, activations, forge, riddles)
+MESSAGES = (huge, deep, odd, calls, bodies, piles, matches, names, activations, forge, riddles)
 PROCESSES = (crowd, bomb, lease, swap, stubborn)
 ATTACKS: Mapping[str, Callable[..., object]] = {
     attack.__name__: attack for attack in (*MESSAGES, *PROCESSES)

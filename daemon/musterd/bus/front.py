@@ -76,7 +76,7 @@ class Front:
         sender = message.sender or ""
         try:
             self.limits.check_size(message.interface or "", message.member or "", message.size)
-            self._fairness.enter(sender)
+            self._fairness.enter(sender, message.size)
         except (InvalidArgs, LimitReached) as exc:
             _refuse(link, message, exc)
             return None
@@ -97,13 +97,14 @@ class Front:
         finally:
             close_fds(fds)
             for who in counted:
-                self._fairness.leave(who)
+                self._fairness.leave(who, message.size)
 
-    async def _take_turn(self, sender: str, counted: list[str | int]) -> None:
+    async def _take_turn(self, message: Received, counted: list[str | int]) -> None:
         """Count it for its user, too, and wait until it may be served."""
+        sender = message.sender or ""
         user = await self._user(sender)
         if user != sender:
-            self._fairness.enter(user)
+            self._fairness.enter(user, message.size)
             counted.append(user)
         if delay := max(self._fairness.wait(who) for who in counted):
             await asyncio.sleep(delay)
@@ -119,7 +120,7 @@ class Front:
         self, link: Link, message: Received, fds: list[int], counted: list[str | int], arrived: float
     ) -> asyncio.Future[None] | None:
         try:
-            await self._take_turn(message.sender or "", counted)
+            await self._take_turn(message, counted)
             call = await self._look(_call(message, arrived))
             method = await self._find(call, message.signature)
             call = replace(call, args=tuple(message.body))  # not before: nobody needs to read a wrong one

@@ -24,6 +24,10 @@ class Limits:
 
     calls_in_flight: int = 64  # per connection; a call is in flight until the bus has taken its answer
     calls_in_flight_per_user: int = 256  # on all of its connections
+    # Arguments of calls in flight, but for short calls. A text may take four times as much in memory.
+    bytes_in_flight_per_user: int = 4096 * KIB  # and per connection; a dozen of the longest hooks
+    bytes_in_flight: int = 32 * 1024 * KIB  # of all users together, however many mean ill
+    short_call: int = 8 * KIB
     # Nobody waits longer than all in flight take at that rate: less than a second, and a hook has 1.5.
     rate: Rate = Rate(burst=1000, per_second=100)  # of one connection
     rate_per_user: Rate = Rate(burst=4000, per_second=400)
