@@ -29,19 +29,29 @@ def fake_ssh(musterd: Installation, tmp_path: Path) -> str:
 
 def test_the_roll_of_another_host(musterd: Installation, enrol: Enrol, fake_ssh: str) -> None:
     session_id = enrol()
-    outcome = musterd.ctl("-H", "ann@box:2222", "list", "-q", PATH=fake_ssh)
+    outcome = musterd.ctl("-H", "ann@box:2222", "--bus", musterd.bus, "list", "-q", PATH=fake_ssh)
     assert (outcome.status, outcome.stdout, outcome.stderr) == (0, f"{session_id}\n", "")
     called = (musterd.home / "ssh.log").read_text()
     assert called == f"-xT -p 2222 -- ann@box systemd-stdio-bridge -p {musterd.bus}\n"
 
 
 def test_a_host_that_does_not_answer_is_3(musterd: Installation, tmp_path: Path) -> None:
-    (tmp_path / "ssh").write_text("#!/bin/sh\nexit 255\n")
-    (tmp_path / "ssh").chmod(0o755)
-    outcome = musterd.ctl("-H", "box", PATH=f"{tmp_path}:{musterd.environ['PATH']}")
+    outcome = musterd.ctl("-H", "box", PATH=dead_ssh(musterd, tmp_path))
     assert (outcome.status, outcome.stdout) == (3, "")
-    assert outcome.stderr.startswith("musterctl: Cannot connect to bus")
-    assert "of 'box'" in outcome.stderr
+    assert outcome.stderr.startswith("musterctl: Cannot connect to the system bus of 'box'.")
+
+
+def test_where_the_bus_is_here_says_nothing_of_another_host(musterd: Installation, tmp_path: Path) -> None:
+    assert musterd.environ["MUSTERD_BUS"] == musterd.bus
+    musterd.ctl("-H", "box", PATH=dead_ssh(musterd, tmp_path))
+    assert (musterd.home / "ssh.log").read_text() == "-xT -- box systemd-stdio-bridge\n"
+
+
+def dead_ssh(musterd: Installation, directory: Path) -> str:
+    program = directory / "ssh"
+    program.write_text('#!/bin/sh\necho "$@" >"$HOME/ssh.log"\nexit 255\n')
+    program.chmod(0o755)
+    return f"{directory}:{musterd.environ['PATH']}"
 
 
 def test_without_ssh_it_says_so(musterd: Installation, tmp_path: Path) -> None:

@@ -96,15 +96,19 @@ def _run_verb(verb: Verb, args: Namespace) -> int:
 
 
 def where_of(args: Namespace) -> "Where":
-    """--bus, --user and --system, in this order, then MUSTERD_BUS, then the system bus."""
+    """--bus, --user and --system, in this order, then MUSTERD_BUS, then the system bus.
+
+    MUSTERD_BUS says where the bus is on this machine, and nothing of another host.
+    """
     from .client import Where
 
     options = vars(args)
     if sum(name in options for name in ("system", "user", "bus")) > 1:
         raise Misused("Give only one of --system, --user and --bus.")
     address = "session" if "user" in options else "system" if "system" in options else options.get("bus")
-    address = address or os.environ.get("MUSTERD_BUS") or "system"
-    return Where({"user": "session"}.get(address, address), options.get("host", ""))
+    host = options.get("host", "")
+    address = address or ("" if host else os.environ.get("MUSTERD_BUS")) or "system"
+    return Where({"user": "session"}.get(address, address), host)
 
 
 if __name__ == "__main__":
