@@ -211,11 +211,9 @@ class Gatekeeper:
 
     async def _count(self, stop: Stop, block: Block) -> None:
         """Nobody is held for what is not written down."""
-        row = (
-            row_after(stop.row, block)
-            if stop.enforced
-            else replace(row_after(stop.row, block), is_open=False)
-        )
+        row = row_after(stop.row, block)
+        if not stop.enforced:
+            row = replace(row, is_open=False)
         self._claims.set_row(stop.session.id, row, enforced=stop.enforced)
         # Counted before anything is awaited: another stop may be answered meanwhile.
         await self._claims.put(*(claim.held(row, enforced=stop.enforced) for claim in block.claims))
@@ -227,12 +225,11 @@ class Gatekeeper:
         if mode is GateMode.OFF or session is None:
             return
         enforced = mode is GateMode.ENFORCE
+        verdict = _verdict(decision)
         if isinstance(decision, Allow):
             row = row_after(self._claims.row(session_id, enforced=enforced), decision)
             self._claims.set_row(session_id, row, enforced=enforced)
-        verdict = (
-            "exhausted" if isinstance(decision, Allow) and decision.is_exhausted else _verdict(decision)
-        )
+            verdict = "exhausted" if decision.is_exhausted else verdict
         self._ports.log.append(_record(self._ports.clock.now(), session, decision, enforced=enforced))
         self._ports.announcer.stop_evaluated(session, verdict, enforced=enforced)
 

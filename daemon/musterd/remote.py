@@ -26,13 +26,9 @@ class RemoteSessions:
     async def register(self, caller: Caller, spec: Spec) -> Session:
         """A new one takes the place of an offline one of the same host, directory and agent."""
         agent = spec.agent or Agent.OTHER
+        place = caller.uid, spec.host, spec.cwd, agent
         for session in self._all():
-            if (session.uid, session.host, session.cwd, session.agent) != (
-                caller.uid,
-                spec.host,
-                spec.cwd,
-                agent,
-            ):
+            if (session.uid, session.host, session.cwd, session.agent) != place:
                 continue
             if session.state is State.OFFLINE:
                 self._manager.roll.end(session, "replaced")

@@ -13,7 +13,7 @@ from musterd.ports import Caller
 RESUMES_A_DAY = 3
 DAY = 86400 * USEC_PER_SEC
 
-# From the start of an agent to its recognition; the slowest takes six seconds on a busy machine.
+# Seconds from the start of an agent to its recognition; the slowest takes six on a busy machine.
 APPEARANCE = 30.0
 
 

@@ -45,6 +45,8 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ScreenReading:
+    """What stands on a screen. Only ever a veto: a screen that looks idle proves nothing."""
+
     has_dialog: bool
     has_draft: bool
     is_readable: bool = True  # a dialog or a composer is seen: without either, a draft may be anywhere

@@ -45,20 +45,10 @@ _RECORDS = {
 }
 
 # The same program as a service or a tool: holds other sessions, or none.
-_NO_SESSION = frozenset(
-    (
-        "app-server",
-        "mcp-server",
-        "exec-server",
-        "mcp",
-        "login",
-        "logout",
-        "completion",
-        "sandbox",
-        "apply",
-        "update",
-    )
-)
+_NO_SESSION = frozenset((
+    "app-server", "apply", "completion", "exec-server", "login", "logout", "mcp", "mcp-server", "sandbox",
+    "update",
+))  # fmt: skip
 
 _THREAD = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _LOCK = re.compile(rf"/thread-writer-locks/{_THREAD}\.lock$")

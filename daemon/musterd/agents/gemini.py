@@ -124,7 +124,7 @@ class Gemini(Adapter):
         return json.dumps({"decision": "deny", "reason": reason})
 
     def transcript(self, session: Session, home: str, environ: Mapping[str, str]) -> str | Query | None:
-        """Its name has the minute in it was made, and the first eight characters of its id."""
+        """Its name has the minute in which it was made, and the first eight characters of its id."""
         if session.transcript or not session.agent_session_id:
             return session.transcript or None
         return f"{home}/.gemini/tmp/*/chats/session-*-{session.agent_session_id[:8]}.jsonl"

@@ -35,22 +35,10 @@ _HOOKS = {
 _STATUS = {"busy": EventKind.WORK, "idle": EventKind.SETTLED, "retry": EventKind.RECOVERY_START}
 
 # The same program as a server, as a client of one, or as a tool: not the place where a session can be ended.
-_NO_SESSION = frozenset(
-    (
-        "serve",
-        "web",
-        "acp",
-        "attach",
-        "mcp",
-        "auth",
-        "models",
-        "stats",
-        "export",
-        "import",
-        "upgrade",
-        "uninstall",
-    )
-)
+_NO_SESSION = frozenset((
+    "acp", "attach", "auth", "export", "import", "mcp", "models", "serve", "stats", "uninstall", "upgrade",
+    "web",
+))  # fmt: skip
 
 # Newest messages only: older ones cannot say more. Those of subagents are there to count as growth.
 _SQL = """

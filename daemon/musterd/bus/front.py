@@ -44,9 +44,8 @@ class Front:
         self._standard = Standard(contract, objects, self.limits)
         self._handlers: dict[str, Mapping[str, Handler]] = dict(self._standard.handlers)
         self._fairness = Fairness(self.limits)
-        self.uid_of: Callable[[str], Awaitable[int]] | None = (
-            None  # by unique name; None: nobody knows users
-        )
+        # By unique name; None: nobody knows users.
+        self.uid_of: Callable[[str], Awaitable[int]] | None = None
 
     def register(self, interface: str, handlers: Mapping[str, Handler]) -> None:
         """Answer all methods of `interface`. Raises ValueError unless they are those of the contract."""

@@ -9,6 +9,7 @@ from dbus_fast import Variant
 from musterd import __version__
 from musterd.agents.base import Json
 from musterd.core.errors import InvalidArgs
+from musterd.core.session import Agent
 from musterd.core.spec import agent, parse_spec
 from musterd.ender import Ender
 from musterd.hooks import Hooks
@@ -177,7 +178,7 @@ def _event_row(event: tuple[int, Record]) -> list[object]:
     return [number, record.at, uid, record.kind, record.session, record.text]
 
 
-def _agent(name: str) -> Any:
+def _agent(name: str) -> Agent:
     try:
         return agent(name)
     except ValueError as exc:

@@ -59,10 +59,12 @@ class Screen:
 
 @dataclass(frozen=True, slots=True)
 class Child:
+    """A process below the leader, or one that left its tree and still has its mark."""
+
     process: PidRef
-    name: str
-    start_usec: int
-    cpu_usec: int
+    name: str  # as the kernel has it (comm)
+    start_usec: int  # realtime µs
+    cpu_usec: int  # that it has used so far
     is_helper: bool  # on its adapter's list of programs that sit beside an agent, idle or not
 
 
@@ -80,8 +82,8 @@ class Usage:
 
     memory: int = 0  # bytes resident; pages that processes share are counted for each
     private: int = 0  # bytes that ending it surely frees: resident and not shared
-    cpu_usec: int = 0
-    tasks: int = 0
+    cpu_usec: int = 0  # that those which run now have used so far
+    tasks: int = 0  # threads
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,10 +113,9 @@ def screen(case: Case) -> Finding:
     seen = case.look.screen
     if seen is None or isinstance(seen, Unknown):
         why = seen.why if seen else "it has no terminal that can be read"
-        has_native = case.look.native is not None and not isinstance(case.look.native, Unknown)
-        return (
-            passed(f"not readable ({why}), but it has a status of its own") if has_native else unknown(why)
-        )
+        if case.look.native is None or isinstance(case.look.native, Unknown):
+            return unknown(why)
+        return passed(f"not readable ({why}), but it has a status of its own")
     if seen.has_dialog:
         return kept("a dialog is open", case.look.at)
     before = case.earlier.screen if case.earlier else None

@@ -33,10 +33,9 @@ if TYPE_CHECKING:
 
 MARK = "MUSTERD_SESSION"  # of a session that this one may be started in: it is none of its own
 
-RECOGNITION = (
-    10.0  # seconds from the start of an agent to where an adapter knows it; then it is registered so
-)
-LOOK_PAUSE = 0.2
+# Seconds from the start of an agent to where an adapter knows it; then it is registered as what it is.
+RECOGNITION = 10.0
+LOOK_PAUSE = 0.2  # seconds
 
 _PEER = "org.freedesktop.DBus.Peer"
 

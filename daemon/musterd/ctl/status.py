@@ -121,10 +121,7 @@ def _session_lines(session: Properties, owned: Sequence[Claim], now: int) -> lis
     lines = [
         ("Agent", printable(session["Agent"])),
         ("User", f"{user_name(session['UID'])} ({session['UID']})"),
-        (
-            "State",
-            f"{state} since {moment(sessions.since(session), now)}, says {source}",
-        ),
+        ("State", f"{state} since {moment(sessions.since(session), now)}, says {source}"),
         ("Ended", _ended(session, now)),
         ("On the roll", moment(session["CreatedUSec"], now)),
         ("Last heard", moment(session["LastActivityUSec"], now)),
@@ -157,11 +154,9 @@ def _claim_lines(owned: Sequence[Claim], now: int) -> list[Line]:
 
 
 def _ended(session: Properties, now: int) -> str:
-    return (
-        f"{printable(session['EndedReason'])}, {moment(session['EndedUSec'], now)}"
-        if session["EndedUSec"]
-        else ""
-    )
+    if not session["EndedUSec"]:
+        return ""
+    return f"{printable(session['EndedReason'])}, {moment(session['EndedUSec'], now)}"
 
 
 def _resume(session: Properties) -> str:

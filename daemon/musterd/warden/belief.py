@@ -54,15 +54,8 @@ def check_usage(usage: Usage) -> None:
 
 
 def _check_sizes(leader: Leader, facts: ProcessFacts) -> None:
-    own = (
-        leader.scope,
-        leader.version,
-        leader.terminal,
-        leader.agent_session_id,
-        leader.transcript,
-        leader.mark,
-    )
-    if _longest((*own, facts.executable, facts.comm, facts.cwd)) > TEXT:
+    own = leader.scope, leader.version, leader.terminal, leader.transcript, leader.mark
+    if _longest((*own, leader.agent_session_id, facts.executable, facts.comm, facts.cwd)) > TEXT:
         raise Nonsense(f"process {facts.pid} tells too much of itself")
     for words in (facts.argv, leader.environ, tuple(facts.environ.values())):
         if sum(len(word.encode()) for word in words) > COMMAND:

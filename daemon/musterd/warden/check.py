@@ -37,9 +37,8 @@ async def check(session: Session, command: Sequence[str]) -> str:
     However it is left, as by a deadline: what it has started is ended before.
     """
     if "=" in command[0]:
-        raise Unclear(
-            f"'{one_line(command[0], 64)}' is no name of a program"
-        )  # env(1) takes it for a variable
+        # env(1) takes it for a variable.
+        raise Unclear(f"'{one_line(command[0], 64)}' is no name of a program")
     mark, since = secrets.token_hex(8), ticks_now()
     try:
         answer = await _run(session, command, mark)

@@ -119,11 +119,7 @@ class Notices:
         except asyncio.CancelledError:  # musterd stops
             await self.erase_keys(follower, keys)
             raise
-        except (
-            Unanswered,
-            OSError,
-            TimeoutError,
-        ) as exc:  # the last is one of the second: said for the reader
+        except (Unanswered, OSError) as exc:  # TimeoutError is one of the latter
             logger.debug("Nothing is typed into pane '%s': %s", seat.place.pane, exc)
             return False
 
@@ -215,21 +211,9 @@ def notice(session: Session, ending: Ending, now: float) -> str:
         "left": "; ".join(ending.left),
     }
     lines = [f"  {name:<10}{printable(text)}" for name, text in facts.items() if text]
-    key = (
-        "Press r to resume it, any other key for a shell."
-        if session.is_resumable
-        else "Press a key for a shell."
-    )
-    return "\n".join(
-        [
-            "",
-            f"musterd ended {session.agent} in this pane.",
-            "",
-            *lines,
-            "",
-            key,
-        ]
-    )
+    way = "r to resume it, any other key" if session.is_resumable else "a key"
+    head = f"musterd ended {session.agent} in this pane."
+    return "\n".join(["", head, "", *lines, "", f"Press {way} for a shell."])
 
 
 def one_line(session: Session, ending: Ending, offer: str, now: float) -> str:
