@@ -56,9 +56,10 @@ class Keeper:
 
     async def flush(self) -> None:
         try:
+            await self._forget_the_oldest()  # first: those need not be written
             while self._unsaved:
                 await self._save(self._unsaved.pop())
-            await self._forget_the_oldest()
+            await self._claims.forget_ownerless()
         except Failed as exc:
             self._trouble(str(exc))
         else:
@@ -80,9 +81,11 @@ class Keeper:
         """Ended sessions are remembered for as long as events are, and not more than a hundred a user."""
         oldest = self._clock.now() - int(self._keep() * USEC_PER_SEC)
         kept: dict[int, int] = {}
+        forgotten: list[SessionId] = []
         for session in self._registry.past():
             kept[session.uid] = kept.get(session.uid, 0) + 1
             if session.ended_usec < oldest or kept[session.uid] > PAST_SESSIONS_PER_USER:
                 self._registry.forget(session.id)
-                await self._store.remove(session.id)
-        await self._claims.forget_ownerless()
+                forgotten.append(session.id)
+        if forgotten:
+            await self._store.remove(*forgotten)

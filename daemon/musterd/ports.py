@@ -60,7 +60,8 @@ class Store(Protocol):
 
     async def save(self, session: Session) -> None: ...
 
-    async def remove(self, session_id: SessionId) -> None: ...
+    async def remove(self, *session_ids: SessionId) -> None:
+        """All of them at the price of one."""
 
     async def create_claim(self, claim: Claim) -> None:
         """AlreadyRegistered if the id is taken on disk."""

@@ -261,6 +261,7 @@ class FakeStore:
     failure: Exception | None = None
     remove_failure: Exception | None = None
     queue: asyncio.Lock = field(default_factory=asyncio.Lock)
+    written: list[SessionId] = field(default_factory=list)  # also again and again
 
     async def load(self) -> Loaded:
         return Loaded(list(self.files.values()), self.modes, self.quarantined, list(self.claims.values()))
@@ -280,12 +281,14 @@ class FakeStore:
         if self.failure:
             raise self.failure
         self.files[session.id] = session
+        self.written.append(session.id)
 
-    async def remove(self, session_id: SessionId) -> None:
+    async def remove(self, *session_ids: SessionId) -> None:
         await asyncio.sleep(0)
         if self.remove_failure:
             raise self.remove_failure
-        self.files.pop(session_id, None)
+        for session_id in session_ids:
+            self.files.pop(session_id, None)
 
     async def create_claim(self, claim: Claim) -> None:
         await self.save_claim(claim)

@@ -60,8 +60,7 @@ async def test_what_was_written_is_there_after_a_restart(tmp_path: Path) -> None
         await store.save(replace(A, title="new"))
         await store.save_modes(modes)
         await store.create(session(id=SessionId("c")))
-        await store.remove(SessionId("c"))
-        await store.remove(SessionId("never-was"))
+        await store.remove(SessionId("never-was"), SessionId("c"))
     assert await loaded(tmp_path) == Loaded([replace(A, title="new"), B], modes, {})
 
 

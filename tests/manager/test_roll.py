@@ -433,5 +433,7 @@ async def test_no_more_than_a_hundred_past_sessions_of_a_user_are_kept() -> None
         session = await bench.manager.register(ALICE, Spec(pid=pid))
         bench.clock.time += SECOND
         bench.manager.roll.end(session, "exited")
+    bench.store.written.clear()
     await bench.manager.flush()
     assert len(bench.manager.visible(ALICE, past=True)) == len(bench.store.files) == 100
+    assert sorted(bench.store.written) == sorted(bench.store.files)  # and no other: a stop is short

@@ -112,11 +112,12 @@ class StateDir:
             self._discard(temporary)
         os.fsync(self.fd)
 
-    def remove(self, name: str) -> None:
+    def remove(self, *names: str) -> None:
         """Gone for good when this returns; a missing file is fine."""
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self.fd)
-            os.fsync(self.fd)
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=self.fd)
+        os.fsync(self.fd)
 
     def read(self, name: str) -> str:
         """The text of one of our files. ValueError says what is odd about it; FileNotFoundError."""

@@ -74,8 +74,8 @@ class FileStore:
     async def save(self, session: Session) -> None:
         await self._save(self._sessions, "session", session.id, format_session(session))
 
-    async def remove(self, session_id: SessionId) -> None:
-        await self._remove(self._sessions, "session", session_id)
+    async def remove(self, *session_ids: SessionId) -> None:
+        await self._remove(self._sessions, "session", *session_ids)
 
     async def create_claim(self, claim: Claim) -> None:
         await self._create(self._claims, "claim", claim.id, format_claim(claim))
@@ -117,11 +117,11 @@ class FileStore:
         except OSError as exc:
             raise self._failed(f"write {what} '{name}'", exc) from exc
 
-    async def _remove(self, directory: StateDir, what: str, name: str) -> None:
+    async def _remove(self, directory: StateDir, what: str, *names: str) -> None:
         try:
-            await self._run(directory.remove, _file_name(name))
+            await self._run(directory.remove, *map(_file_name, names))
         except OSError as exc:
-            raise self._failed(f"remove {what} '{name}'", exc) from exc
+            raise self._failed(f"remove {what} '{', '.join(names[:3])}'", exc) from exc
 
     async def _run(self, function: Callable[P, R], *args: P.args, **_: P.kwargs) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._thread, function, *args)
