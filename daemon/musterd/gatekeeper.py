@@ -83,13 +83,15 @@ class Gatekeeper:
             raise InvalidArgs(f"mode '{mode[:64]}' is not 'off', 'shadow' or 'enforce'") from None
         change = await self._change(caller, why)
         before = self._manager.modes.gate
-        await self._manager.keep_modes(gate=wanted, gate_change=change)
+        await self._manager.keep_modes(lambda modes: replace(modes, gate=wanted, gate_change=change))
         self._told(change, "gate-mode", f"stop gate {before} → {wanted}: {why}", "Mode")
 
     async def set_kill_switch(self, caller: Caller, why: str, *, on: bool) -> None:
         """On disk when it returns."""
         change = await self._change(caller, why)
-        await self._manager.keep_modes(kill_switch=on, kill_switch_change=change)
+        await self._manager.keep_modes(
+            lambda modes: replace(modes, kill_switch=on, kill_switch_change=change)
+        )
         words = "on" if on else "off"
         self._told(change, "kill-switch", f"kill switch of the stop gate {words}: {why}", "KillSwitch")
 

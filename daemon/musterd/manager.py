@@ -6,11 +6,10 @@ sessions up again, since anything may have happened meanwhile.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 from musterd.attendance import Attendance
 from musterd.authority import demand, is_granted
@@ -257,10 +256,13 @@ class Manager:
 
     # Memory
 
-    async def keep_modes(self, **changes: Any) -> None:
-        """One change after the other: a mode that is set while another is written must not be lost."""
+    async def keep_modes(self, change: Callable[[Modes], Modes]) -> None:
+        """On disk when it returns. Raises Failed, and then they are as they were.
+
+        One change after the other: a mode that is set while another is written must not be lost.
+        """
         async with self._keeping:
-            modes = replace(self.modes, **changes)
+            modes = change(self.modes)
             await self.ports.store.save_modes(modes)
             self.modes = modes
 
@@ -270,7 +272,7 @@ class Manager:
         if replace(mark, read=known.read) == known:
             return
         try:
-            await self.keep_modes(clock=mark)
+            await self.keep_modes(lambda modes: replace(modes, clock=mark))
         except MusterError as exc:
             # Its next one sees an older mark, and trusts fewer stamps.
             logger.warning("How the clock is set cannot be remembered: %s, ignoring", exc)

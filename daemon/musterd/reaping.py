@@ -8,6 +8,7 @@ two phases with a grace between them, and ends nothing that changed.
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import replace
 
 from musterd.authority import demand
 from musterd.core.case import Case, Explanation, Mode, Verdict, World
@@ -54,8 +55,11 @@ class Reaper:
         await demand(self._ports.authority, caller, Action.SET_MODE, refusal)
         change = Change(caller.uid, self._ports.clock.now(), text(why))
         before = self._manager.modes
-        armed = {"auto_disabled_reason": "", "disarmed_users": ()}
-        await self._manager.keep_modes(reaper=wanted, reaper_change=change, **armed)
+        await self._manager.keep_modes(
+            lambda modes: replace(
+                modes, reaper=wanted, reaper_change=change, auto_disabled_reason="", disarmed_users=()
+            )
+        )
         self._ports.log.append(
             Record(change.at, "mode", uid=caller.uid, text=f"reaper {before.reaper} → {wanted}: {why}")
         )
@@ -161,7 +165,7 @@ class Reaper:
     async def _end(self, lease: Lease, case: Case) -> None:
         session, now = case.session, self._ports.clock.now()
         try:
-            await self._manager.keep_modes(actions=(*self._judge.actions, now))
+            await self._spend(now)
         except Failed as exc:
             await self._disarm("the reaper cannot write down what it does", str(exc))
             return
@@ -187,10 +191,16 @@ class Reaper:
             return
         self._ports.announcer.session_reaped(session, ending.freed, dry_run=False)
 
+    async def _spend(self, at: int) -> None:
+        """Of the budget: on disk when it returns. Raises Failed."""
+        actions = (*self._judge.actions, at)
+        await self._manager.keep_modes(lambda modes: replace(modes, actions=actions))
+
     async def _spend_nothing(self, at: int) -> None:
         """Of the budget, which is everybody's, for an end that its warden did not go through with."""
         with suppress(Failed):  # then it is spent
-            await self._manager.keep_modes(actions=tuple(a for a in self._judge.actions if a != at))
+            actions = [known for known in self._judge.actions if known != at]
+            await self._manager.keep_modes(lambda modes: replace(modes, actions=tuple(actions)))
 
     async def _disarm(self, what: str, details: str, session: Session | None = None) -> None:
         """When in doubt it acts as dry-run, over restarts, until an operator sets the mode again.
@@ -201,12 +211,11 @@ class Reaper:
         if session:
             self._judge.refuse(session.id)  # whoever arms it again finds others tried first
         self._log("auto-disabled", f"the reaper is disarmed: {what}: {details}", session)
-        modes = self._manager.modes.disarmed(what, session.uid if session else None)
-        changes = {"auto_disabled_reason": what, "disarmed_users": modes.disarmed_users}
+        uid = session.uid if session else None
         try:
-            await self._manager.keep_modes(**changes)
+            await self._manager.keep_modes(lambda modes: modes.disarmed(what, uid))
         except Failed as exc:
-            self._manager.modes = modes
+            self._manager.modes = self._manager.modes.disarmed(what, uid)
             self._manager.set_trouble("store", str(exc))
         self._ports.announcer.manager_changed("AutoDisabled", "AutoDisabledReason")
 
@@ -219,7 +228,7 @@ class Reaper:
         session, now = case.session, self._ports.clock.now()
         if not self._manager.modes.is_disarmed(session.uid):  # else it is the budget of others
             try:
-                await self._manager.keep_modes(actions=(*self._judge.actions, now))
+                await self._spend(now)
             except Failed as exc:
                 self._manager.set_trouble("store", str(exc))
                 return
