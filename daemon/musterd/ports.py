@@ -80,11 +80,11 @@ class Store(Protocol):
 class Record:
     """One row of the event log. `fields` is what an administrator asks next."""
 
-    at: int
-    kind: str  # registered, ended, released, state, verdict, reaped, mode, pressure, degraded, ...
+    at: int  # realtime µs
+    kind: str  # what happened, in a word; those that the journal's catalog explains are in host/journal.py
     session: str = ""
-    uid: int = -1
-    text: str = ""
+    uid: int = -1  # -1: it is about no user
+    text: str = ""  # what happened; then, behind "; ", each reason
     fields: Mapping[str, str | int] = field(default_factory=dict)
 
 
@@ -128,11 +128,13 @@ class PressureGauge(Protocol):
 class Announcer(Protocol):
     """Tells the bus. Calls return at once; changes of one loop tick are coalesced, gauges are never told."""
 
-    def session_new(self, session: Session) -> None: ...
+    def session_new(self, session: Session) -> None:
+        """On the roll: for the first time, or again."""
 
     def session_changed(self, before: Session, after: Session) -> None: ...
 
-    def session_removed(self, session: Session, reason: str) -> None: ...
+    def session_removed(self, session: Session, reason: str) -> None:
+        """Off the roll; `reason` as Session.ended_reason."""
 
     def manager_changed(self, *names: str) -> None:
         """Properties of the Manager or Reaper interface have new values."""
@@ -143,13 +145,17 @@ class Announcer(Protocol):
     def gate_changed(self, *names: str) -> None:
         """Properties of the StopGate interface have new values."""
 
-    def stop_evaluated(self, session: Session, verdict: str, *, enforced: bool) -> None: ...
+    def stop_evaluated(self, session: Session, verdict: str, *, enforced: bool) -> None:
+        """`verdict` is allow, block, or exhausted: allowed, since it was held as often as it may be."""
 
-    def prepare_for_reap(self, session: Session, deadline: int) -> None: ...
+    def prepare_for_reap(self, session: Session, deadline: int) -> None:
+        """It is ended after `deadline`, realtime µs, unless something keeps it."""
 
-    def reap_cancelled(self, session: Session, gate: str) -> None: ...
+    def reap_cancelled(self, session: Session, gate: str) -> None:
+        """After `prepare_for_reap`; `gate` is what keeps it."""
 
-    def session_reaped(self, session: Session, freed: int, *, dry_run: bool) -> None: ...
+    def session_reaped(self, session: Session, freed: int, *, dry_run: bool) -> None:
+        """Or, in a dry run, would be; `freed` in bytes."""
 
 
 @dataclass(frozen=True, slots=True)

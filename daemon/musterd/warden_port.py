@@ -89,8 +89,8 @@ WardenEvent = Said | Gone | Appeared
 class Warden(Protocol):
     """The eyes and hands of one user: all that opens what a user controls runs as that user.
 
-    Nothing it says is believed about another uid than its own. Every method answers within `timeout` seconds
-    or raises `Failed`.
+    Nothing it says is believed about another uid than its own. What is asked of it raises Failed if that
+    cannot be done, or not in time (`warden.line.MEMBERS` has the seconds for one that is a process).
     """
 
     uid: int
@@ -122,10 +122,13 @@ class Warden(Protocol):
     async def observe(
         self, sessions: Sequence[Session], *, screens: bool
     ) -> Mapping[SessionId, Observation]:
-        """One look at each. One pass over /proc, and one client call per tmux server, for all of them."""
+        """One look at each, `screens` also at what their terminals show; one that is not watched is unknown.
+
+        One pass over /proc, and two client calls for each tmux server, for all of them.
+        """
 
     async def usage(self, sessions: Sequence[Session]) -> Mapping[SessionId, Usage]:
-        """What each tree costs now."""
+        """What each tree costs now; those that are not watched are missing."""
 
     async def work(self, session: Session, check_command: Sequence[str], seconds: float) -> Work:
         """What it has not finished: children, uncommitted work, and what the operator's check says.
@@ -159,7 +162,8 @@ class Warden(Protocol):
     async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:
         """What is left of ended sessions: by their own scope, or by environment mark and start time."""
 
-    async def end_leftovers(self, leftovers: Sequence[Leftover]) -> Ending: ...
+    async def end_leftovers(self, leftovers: Sequence[Leftover]) -> Ending:
+        """With SIGTERM, then with SIGKILL, and what is below them; nothing if another session runs there."""
 
     async def resume(self, session: Session) -> None:
         """Start its resume command in its directory: in its pane if that waits, else in a new window.
@@ -168,7 +172,8 @@ class Warden(Protocol):
         NotResumable if its directory or program is gone, Failed if there is no terminal to be had.
         """
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """It watches nothing any more, and `events` ends."""
 
 
 class Wardens(Protocol):

@@ -41,7 +41,8 @@ class Receiver(Protocol):
 
     def signal_received(self, link: "Link", message: Received) -> None: ...
 
-    def link_lost(self, link: "Link", reason: str) -> None: ...
+    def link_lost(self, link: "Link", reason: str) -> None:
+        """Once; nothing comes over it any more."""
 
 
 @dataclass(frozen=True, slots=True)

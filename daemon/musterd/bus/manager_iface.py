@@ -28,6 +28,8 @@ NO_UID = 0xFFFFFFFF  # of an event that is about no user
 
 
 class ManagerInterface:
+    """What each member takes, returns and refuses is told in dbus/org.musterd.Muster1.Manager.xml."""
+
     def __init__(
         self,
         manager: Manager,

@@ -20,6 +20,8 @@ KINDS = (
 
 
 class ReaperInterface:
+    """What each member takes, returns and refuses is told in dbus/org.musterd.Muster1.Reaper.xml."""
+
     def __init__(self, manager: Manager, judge: Judge, reaper: Reaper, door: Door) -> None:
         self._manager = manager
         self._judge = judge

@@ -17,6 +17,8 @@ GAUGES = ("Memory", "CPUUSec", "Tasks")
 
 
 class SessionInterface:
+    """What each property tells, and in which unit, stands in dbus/org.musterd.Muster1.Session.xml."""
+
     def __init__(self, manager: Manager, judge: Judge) -> None:
         self._manager = manager
         self._judge = judge

@@ -21,6 +21,8 @@ KINDS = ("held", "would-hold", "let-go", "stop", "claim", "gate-mode", "kill-swi
 
 
 class StopGateInterface:
+    """What each member takes, returns and refuses is told in dbus/org.musterd.Muster1.StopGate.xml."""
+
     def __init__(self, manager: Manager, gatekeeper: Gatekeeper, claiming: Claiming, door: Door) -> None:
         self._manager = manager
         self._gatekeeper = gatekeeper

@@ -58,15 +58,20 @@ CLOSE_TIMEOUT = 2.0  # seconds to take ours away when we stop
 class Musterd(Protocol):
     """`watch.Musterd`. All raise a BusError when nobody answers, RemoteError when it refuses."""
 
-    async def facts(self, session_id: str) -> Facts | None: ...
+    async def facts(self, session_id: str) -> Facts | None:
+        """None for a session of another user."""
 
-    async def disarmed(self) -> Disarmed | None: ...
+    async def disarmed(self) -> Disarmed | None:
+        """Why the reaper has disabled itself; None while it has not."""
 
-    async def hold(self, session_id: str, why: str) -> int: ...
+    async def hold(self, session_id: str, why: str) -> int:
+        """An fd, the caller's: the session is kept from being reaped as long as it is open."""
 
-    async def terminate(self, session_id: str, why: str) -> None: ...
+    async def terminate(self, session_id: str, why: str) -> None:
+        """Returns when it has ended."""
 
-    async def resume(self, session_id: str) -> None: ...
+    async def resume(self, session_id: str) -> None:
+        """Returns when it is on the roll again."""
 
 
 class Post:

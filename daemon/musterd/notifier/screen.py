@@ -19,9 +19,11 @@ STOP = "\0stop "  # before a session id: what the stop gate does with it replace
 class Desktop(Protocol):
     """`desktop.Desktop`."""
 
-    async def show(self, notice: Notice, replaces: int = 0) -> int: ...
+    async def show(self, notice: Notice, replaces: int = 0) -> int:
+        """In the place of that number, if there is one -> its own number, above 0. Raises NotShown."""
 
-    async def close(self, number: int) -> None: ...
+    async def close(self, number: int) -> None:
+        """Numbers of none are ignored."""
 
 
 @dataclass(slots=True)

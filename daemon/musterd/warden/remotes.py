@@ -34,7 +34,8 @@ CANDIDATES = 4
 class Units(Protocol):
     """The units that wardens run in. Both raise Failed."""
 
-    async def start(self, uid: int) -> None: ...
+    async def start(self, uid: int) -> None:
+        """Returns when it is starting, or runs already."""
 
     async def is_theirs(self, uid: int, pid: int) -> bool:
         """Whether the process belongs to the unit of that user's warden."""
