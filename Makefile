@@ -13,7 +13,7 @@ DESTDIR ?=
 PREFIX ?= /usr
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run demo test test-real soak bench install deb lint format clean
+.PHONY: help venv run demo test test-real bench install deb lint format clean
 
 help:
 	@echo "make run        start musterd for yourself and show the agents on this machine"
