@@ -459,6 +459,23 @@ async def test_the_shell_it_was_started_from_survives_with_the_way_back_typed(tm
             assert is_alive(server.pid)
 
 
+async def test_what_it_left_on_the_screen_is_no_part_of_the_way_back(tmp_path: Path) -> None:
+    """Killed in its pane, it leaves its last screen: the prompt is where its cursor was."""
+    async with scene(tmp_path) as here:
+        with TmuxServer(tmp_path) as server:
+            shown = (
+                r'printf %s\\n READY "" "" left left left; printf \\033[5A'  # its shell says "Terminated"
+            )
+            pane = a_shell(server, here, f"{shown}; read line; :")
+            until(lambda: "\nREADY\n\n\nleft\nleft\nleft" in screen(server, pane), "it runs")
+            server.run("resize-window", "-t", pane, "-x", "26")
+            top = int(server.about(pane, "pane_pid"))
+            (pid,) = (row.pid for row in Table.read().descendants(top) if row.comm == "scribe")
+            session = replace(await here.session(pid, OURS), ending="reaped", resume_command=("true",))
+            assert (await here.warden.end(session, None)).is_ended
+            until(lambda: screen(server, pane).replace("\n", "").endswith(OURS), "it is typed, and no more")
+
+
 async def test_a_draft_at_the_prompt_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(telling, "PROMPT_PATIENCE", 2.0)
     async with scene(tmp_path) as here:

@@ -6,7 +6,9 @@ import termios
 
 # Above the line that the cursor is in (a prompt), and back to where it was: save the cursor, make room
 # below, insert a line; restore, one down. On the last line the first step scrolls, the last stays.
-_ABOVE, _BACK = "\x1b7\n\x1b[A\r\x1b[L", "\x1b8\x1b[B"
+# What stands below the prompt is of a program that was killed: it goes, or it would look like a part of what
+# is typed there, once that takes more than a line.
+_ABOVE, _BACK = "\x1b7\n\r\x1b[J\x1b[A\r\x1b[L", "\x1b8\x1b[B"
 
 # What a program that was killed may have left on: it reports the mouse and the focus, the cursor is hidden.
 _TIDY = "\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1006l\x1b[?25h\x1b[0m"
