@@ -564,6 +564,7 @@ LISTENS = 'sleep 60 & trap "{}" USR2; echo $$; while :; do wait; done'
 
 LEAVING = [
     ("one that leaves", LISTENS.format("kill $!; exit"), True, (True, "SIGUSR2")),
+    ("one that takes its time", LISTENS.format("sleep 2; kill $!; exit"), True, (True, "SIGUSR2")),
     ("one that leaves, ordered", LISTENS.format("kill $!; exit"), False, (True, "SIGUSR2")),
     ("one that stays", LISTENS.format(":"), True, (False, "kept: it was asked to leave, and stayed")),
     ("one that stays, ordered", LISTENS.format(":"), False, (True, "SIGTERM")),
@@ -582,8 +583,10 @@ async def test_one_that_can_be_asked_to_leave_decides_itself(
     monkeypatch.setattr(Scribe, "leaves_on", "SIGUSR2")
     if how[1] == "SIGUSR2":
         monkeypatch.setattr(ways, "TOOLS_PATIENCE", PATIENCE)
+        monkeypatch.setattr(ways, "QUIT_PATIENCE", 0.5 if is_reap else PATIENCE)
     else:
         monkeypatch.setattr(ways, "QUIT_PATIENCE", 0.5)
+        monkeypatch.setattr(ways, "LEAVE_PATIENCE", 0.5)
     async with scene(tmp_path) as here:
         session, _ = await started(here, script, 1)
         look = await here.look(session, screens=True) if is_reap else None

@@ -27,6 +27,9 @@ logger = logging.getLogger(__name__)
 
 # The slowest that was measured to end by itself took 2.1 s (opencode, just started).
 QUIT_PATIENCE = 5.0  # seconds for the leader, from what its user would type
+# For one that was asked to leave, and may stay. Memory is short then, and it may have to be read back first;
+# who leaves when we have given up is told of as ended by itself, and its user is offered no way back.
+LEAVE_PATIENCE = 15.0  # seconds
 TERM_PATIENCE = 3.0  # seconds from SIGTERM
 TOOLS_PATIENCE = 1.0  # seconds for what ends with its leader
 KILL_PATIENCE = 2.0  # seconds from SIGKILL
@@ -144,7 +147,7 @@ class Ends:
         """Let it end the way it wants to; what made it. "" if it would not, and may stay then."""
         if (name := follower.adapter.leaves_on) and catches(leader, signal.Signals[name]):
             send(leader, signal.Signals[name])
-            if await all_gone([leader], QUIT_PATIENCE):
+            if await all_gone([leader], LEAVE_PATIENCE if may_stay else QUIT_PATIENCE):
                 return name
             logger.debug("Session '%s' is not left by '%s'", follower.session.id, name)
             if may_stay:
