@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from musterd.authority import demand
-from musterd.core.claim import Claim, Owner, changed, new_claim_id, parse_changes, parse_claim_spec
+from musterd.core.claim import Claim, Owner, new_claim_id
+from musterd.core.claimspec import changed, parse_changes, parse_claim_spec
 from musterd.core.errors import AccessDenied, NoSuchSession
 from musterd.core.session import Session
 from musterd.manager import Manager

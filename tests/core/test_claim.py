@@ -6,20 +6,16 @@ from typing import Any
 import pytest
 
 from helpers.builders import LEADER, MINUTE, NOW, claim, session
-from musterd.core.claim import (
+from musterd.core.claim import Budget, Owner, Phase, new_claim_id, proven
+from musterd.core.claimspec import (
     MAX_ITEM,
     MAX_ITEMS,
     MAX_TASK,
-    Budget,
     Changes,
     ClaimSpec,
-    Owner,
-    Phase,
     changed,
-    new_claim_id,
     parse_changes,
     parse_claim_spec,
-    proven,
 )
 from musterd.core.errors import InvalidArgs
 from musterd.core.session import SessionId
