@@ -34,6 +34,23 @@ def test_ctrl_c_ends_it_without_a_complaint(env: dict[str, str], tmp_path: Path)
     assert not list(tmp_path.glob("musterd-run.*"))
 
 
+def test_what_was_armed_in_an_earlier_run_is_not_in_this_one(env: dict[str, str]) -> None:
+    shown = []
+    for arm in (True, False):
+        run = subprocess.Popen(
+            [RUN, sys.executable, "top"], env=env, process_group=0, text=True, stdout=subprocess.PIPE
+        )
+        assert run.stdout
+        address = next(line for line in run.stdout if "MUSTERD_BUS=" in line).rpartition("MUSTERD_BUS=")[2]
+        ctl = [sys.executable, "-m", "musterd.ctl", "--bus", address.strip(), "reaper", "mode"]
+        if arm:
+            subprocess.run([*ctl, "on"], env=env, check=True)
+        shown.append(subprocess.run(ctl, env=env, check=True, capture_output=True, text=True).stdout.strip())
+        os.killpg(run.pid, signal.SIGINT)
+        run.communicate(timeout=60)
+    assert shown == ["on", "dry-run"]
+
+
 def test_a_daemon_that_cannot_start_leaves_nothing_behind(env: dict[str, str], tmp_path: Path) -> None:
     run = subprocess.run(
         [RUN, sys.executable, "top"], env={**env, "XDG_STATE_HOME": "/proc"}, text=True,
