@@ -71,18 +71,21 @@ class Judge:
         self._refused[session_id] = self._ports.clock.now()
 
     def verdict(self, session_id: SessionId) -> Explanation | None:
-        """The latest one, made whenever; None if none was made yet."""
-        return self._verdicts.get(session_id)
+        """The latest one, made whenever; None if none was made yet, or it has ended."""
+        return self._verdicts.get(session_id) if self._is_current(session_id) else None
 
     def last_usage(self, session_id: SessionId) -> Usage:
-        """What its tree cost when it was last looked at."""
-        return self._usages.get(session_id, Usage())
+        """What its tree cost when it was last looked at; nothing once it has ended."""
+        return self._usages.get(session_id, Usage()) if self._is_current(session_id) else Usage()
 
     async def explain(self, session: Session) -> tuple[Explanation, int]:
         """The verdict on one session, from a look made now, and the time of that.
 
-        Waits for its warden to come. Raises Failed, which says why there is none.
+        Waits for its warden to come. Raises NoSuchSession if it has ended, and Failed, which says why there
+        is no warden.
         """
+        if not session.is_current:
+            raise NoSuchSession(f"Session '{session.id}' has ended: there is nothing to judge.")
         if session.leader is not None:
             await self._manager.warden_of(session.uid)
         judged = await self.evaluate([session], closely=True)

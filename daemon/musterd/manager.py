@@ -238,7 +238,9 @@ class Manager:
         log = self.ports.log.health
         is_gate_off = log and self.modes.gate is not GateMode.OFF
         gate = "the stop gate acts as off: what it does cannot be written down" if is_gate_off else ""
-        reasons = [*self._troubles.values(), log, gate]
+        disarmed = self.modes.auto_disabled_reason
+        reaper = f"the reaper has disarmed itself: {disarmed}" if disarmed else ""
+        reasons = [*self._troubles.values(), log, gate, reaper]
         return [reason for reason in reasons if reason]
 
     def set_trouble(self, part: str, reason: str) -> None:

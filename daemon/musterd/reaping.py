@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 # While pressure is up, no look follows another faster than that: looking costs memory bandwidth, too.
 SHORTEST_PAUSE = 1.0
 
+ARMING = ("AutoDisabled", "AutoDisabledReason", "Health", "HealthReasons")  # properties that tell of it
+
 
 class Reaper:
     def __init__(self, manager: Manager, judge: Judge, ender: Ender) -> None:
@@ -63,7 +65,7 @@ class Reaper:
         self._ports.log.append(
             Record(change.at, "mode", uid=caller.uid, text=f"reaper {before.reaper} → {wanted}: {why}")
         )
-        self._ports.announcer.manager_changed("Mode", "AutoDisabled", "AutoDisabledReason")
+        self._ports.announcer.manager_changed("Mode", *ARMING)
 
     # Acting
 
@@ -217,7 +219,7 @@ class Reaper:
         except Failed as exc:
             self._manager.modes = self._manager.modes.disarmed(what, uid)
             self._manager.set_trouble("store", str(exc))
-        self._ports.announcer.manager_changed("AutoDisabled", "AutoDisabledReason")
+        self._ports.announcer.manager_changed(*ARMING)
 
     def _log(self, kind: str, text: str, session: Session | None = None) -> None:
         owner = (session.id, session.uid) if session else ("", -1)

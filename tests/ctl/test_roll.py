@@ -58,6 +58,22 @@ def test_ended_sessions_are_listed_when_asked(musterd: Installation) -> None:
     assert session_id in musterd.ctl("list", "-q", "--all").stdout.split()
 
 
+def test_a_session_that_has_ended_costs_nothing_and_is_not_judged(musterd: Installation) -> None:
+    def about(session_id: str) -> tuple[str, str, str, bool]:
+        session = musterd.json("status", session_id)
+        return session["State"], session["Verdict"], session["KeptBy"], session["Memory"] > 0
+
+    with some_process() as process:
+        session_id = musterd.register(process)
+        musterd.ctl("explain", session_id)
+        assert about(session_id) == ("starting", "keep", "identity", True)
+        assert musterd.ctl("terminate", session_id).status == 0
+    assert about(session_id) == ("ended", "", "", False)
+    outcome = musterd.ctl("explain", session_id)
+    assert (outcome.status, outcome.stdout) == (1, "")
+    assert f"Session '{session_id}' has ended" in outcome.stderr
+
+
 @pytest.mark.parametrize("verb", ["list", "status", "explain", "events", "top"])
 def test_hostile_text_never_reaches_the_terminal(musterd: Installation, enrol: Enrol, verb: str) -> None:
     hostile = "\x1b[2J\x9b31mowned\x07\u202etxt.exe\nsecond line"

@@ -117,13 +117,15 @@ async def test_end_that_cannot_be_verified_disarms_the_reaper_for_good() -> None
     disarmed = [record for record in bench.log.records if record.kind == "auto-disabled"]
     assert [(r.uid, "uninterruptible" in r.text) for r in disarmed] == [(1000, True)]
     assert (bench.reaper.mode, bench.judge.acting_mode(1000)) == (Mode.ON, Mode.DRY_RUN)
+    assert bench.manager.health_reasons == [f"the reaper has disarmed itself: {modes.auto_disabled_reason}"]
+    assert "AutoDisabled AutoDisabledReason Health HealthReasons" in bench.announcer.told
     assert not told(bench, "reaped")
     (receipt,) = [r for r in bench.log.records if r.kind in ("reaped", "end-failed")]
     assert receipt.kind == "end-failed"
     assert "could not be reaped" in receipt.text
     assert "uninterruptible" in receipt.text
     await bench.reaper.set_mode(ROOT, "on", "looked at")
-    assert bench.judge.acting_mode(1000) is Mode.ON
+    assert (bench.judge.acting_mode(1000), bench.manager.health_reasons) == (Mode.ON, [])
 
 
 async def test_session_whose_reap_failed_is_left_alone_for_a_while_when_armed_again() -> None:
