@@ -25,8 +25,8 @@ from helpers.bus_service import (
     signal_to,
 )
 from helpers.private_bus import PrivateBus
-from musterd.bus.contract import INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES
 from musterd.bus.errors import CallerGone, RemoteError
+from musterd.bus.names import INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES
 
 OURS = "org.musterd.Muster1.Error."
 STANDARD = "org.freedesktop.DBus.Error."

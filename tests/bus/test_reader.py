@@ -11,9 +11,9 @@ from dbus_fast import Message, MessageType, Variant
 from helpers.bus_service import ROOT, TEST, THING, Heard, Service, add_match, call, client, message
 from helpers.private_bus import PrivateBus
 from musterd.bus import reader
-from musterd.bus.contract import PROPERTIES
 from musterd.bus.errors import BusGone, RemoteError
 from musterd.bus.link import Link
+from musterd.bus.names import PROPERTIES
 from musterd.bus.received import Received, Unreadable
 
 MIB = 1024 * 1024

@@ -11,8 +11,9 @@ import pytest
 
 from helpers.installation import Installation, running_musterd
 from helpers.programs import until
+from musterd.bus.names import SESSION
 from musterd.ctl import resume
-from musterd.ctl.client import SESSION, Client, Properties
+from musterd.ctl.client import Client, Properties
 from musterd.ctl.failure import CtlError
 
 from .conftest import Enrol

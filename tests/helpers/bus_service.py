@@ -12,10 +12,11 @@ from dbus_fast import Message, MessageType
 
 from musterd.bus.call import SENDER, Call
 from musterd.bus.connection import BusConnection, BusState
-from musterd.bus.contract import OBJECT_MANAGER, Contract, Values
+from musterd.bus.contract import Contract, Values
 from musterd.bus.front import Front
 from musterd.bus.limits import KIB, Limits
 from musterd.bus.link import Link
+from musterd.bus.names import OBJECT_MANAGER
 from musterd.bus.signals import BUS, BUS_PATH
 from musterd.core import errors
 

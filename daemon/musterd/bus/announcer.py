@@ -8,8 +8,8 @@ from musterd.core.evidence import Usage
 from musterd.core.session import Session, SessionId
 
 from .connection import BusConnection
-from .contract import OBJECT_MANAGER, Contract
-from .names import MANAGER, REAPER, ROOT, SESSION, STOP_GATE, session_path
+from .contract import Contract
+from .names import MANAGER, OBJECT_MANAGER, REAPER, ROOT, SESSION, STOP_GATE, session_path
 from .session_iface import session_values
 
 # Changes within that many seconds go out as one signal for each object.

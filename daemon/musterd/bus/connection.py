@@ -20,11 +20,12 @@ from itertools import chain, repeat
 
 from dbus_fast import Message, MessageFlag, NameFlag
 
-from .contract import PROPERTIES, Values
+from .contract import Values
 from .driver import CLAIM, TAKE_OVER, ask, claim, is_name_lost, tell
 from .errors import BusError, BusGone, CallTimedOut, NameTaken, StandardError
 from .front import Front
 from .link import Link, Reply
+from .names import PROPERTIES
 from .received import Received
 from .signals import Listener, Match, Subscription
 

@@ -14,12 +14,6 @@ from xml.etree.ElementTree import indent, tostring
 from dbus_fast import Variant
 from dbus_fast import introspection as intr
 
-PROPERTIES = "org.freedesktop.DBus.Properties"
-INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
-PEER = "org.freedesktop.DBus.Peer"
-OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
-STANDARD = (PEER, INTROSPECTABLE, PROPERTIES)  # on every object
-
 EMITS_CHANGED = "org.freedesktop.DBus.Property.EmitsChangedSignal"
 _PROSE = re.compile(r"DocString|\.documentation$", re.IGNORECASE)  # annotations that only people read
 

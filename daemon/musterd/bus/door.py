@@ -11,12 +11,12 @@ from musterd.ports import Caller
 
 from .call import Call
 from .caller import Callers
-from .contract import OBJECT_MANAGER
 from .errors import CallerGone
 from .names import (
     LOG_CONTROL,
     LOG_CONTROL_PATH,
     MANAGER,
+    OBJECT_MANAGER,
     REAPER,
     ROOT,
     SESSION,

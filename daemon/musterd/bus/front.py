@@ -24,11 +24,12 @@ from dbus_fast import introspection as intr
 from musterd.core.errors import Failed, InvalidArgs, LimitReached
 
 from .call import SENDER, Call, Getter, Handler, Objects, Setter
-from .contract import INTROSPECTABLE, PEER, STANDARD, Contract
+from .contract import Contract
 from .errors import BusError, BusGone, StandardError, Unanswerable, describe
 from .fairness import Fairness
 from .limits import Limits
 from .link import Link
+from .names import INTROSPECTABLE, PEER, STANDARD
 from .received import Received
 from .standard import Standard, children_of
 from .writer import close_fds

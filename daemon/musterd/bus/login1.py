@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dbus_fast import MessageFlag, Variant
 
 from .connection import BusConnection, BusState
-from .contract import PROPERTIES
 from .errors import BusError
+from .names import PROPERTIES
 from .signals import Listener, Match, Signal, owner_changes
 
 logger = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""The names of musterd on the bus."""
+"""The names of musterd on the bus, and of the interfaces that the D-Bus specification defines."""
 
 BUS_NAME = "org.musterd.Muster1"
 ROOT = "/org/musterd/Muster1"
@@ -9,6 +9,12 @@ SESSION = f"{BUS_NAME}.Session"
 REAPER = f"{BUS_NAME}.Reaper"
 STOP_GATE = f"{BUS_NAME}.StopGate"
 WARDENS = f"{BUS_NAME}.Wardens"
+
+PEER = "org.freedesktop.DBus.Peer"
+INTROSPECTABLE = "org.freedesktop.DBus.Introspectable"
+PROPERTIES = "org.freedesktop.DBus.Properties"
+OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
+STANDARD = (PEER, INTROSPECTABLE, PROPERTIES)  # on every object
 
 # The same path and name for every service (org.freedesktop.LogControl1(5)).
 LOG_CONTROL = "org.freedesktop.LogControl1"

@@ -10,8 +10,8 @@ from musterd.judge import Judge
 from musterd.manager import Manager
 
 from .call import Call
-from .contract import PROPERTIES, Values
-from .names import session_id_of
+from .contract import Values
+from .names import PROPERTIES, session_id_of
 
 GAUGES = ("Memory", "CPUUSec", "Tasks")
 

@@ -10,9 +10,10 @@ from dbus_fast import introspection as intr
 from musterd.core.errors import InvalidArgs, LimitReached, MusterError
 
 from .call import Call, Getter, Handler, Objects, Setter
-from .contract import INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES, STANDARD, Contract, Interface
+from .contract import Contract, Interface
 from .errors import StandardError, Unanswerable
 from .limits import Limits, Scale
+from .names import INTROSPECTABLE, OBJECT_MANAGER, PEER, PROPERTIES, STANDARD
 
 DOCTYPE = (
     '<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"\n'

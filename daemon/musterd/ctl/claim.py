@@ -5,10 +5,11 @@ from argparse import Namespace
 
 from dbus_fast import Variant
 
+from musterd.core.units import USEC_PER_SEC
+
 from . import claims, sessions, table
 from .client import Client
 from .failure import CtlError, Misused
-from .text import USEC_PER_SEC
 
 _PHASES = {"done": "done", "abandon": "abandoned"}
 

@@ -4,8 +4,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from musterd.bus.names import SESSION
+
 from . import sessions
-from .client import SESSION, Client
+from .client import Client
 from .failure import CtlError
 from .style import Style
 from .table import Cell, Column, Row

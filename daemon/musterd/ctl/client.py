@@ -12,19 +12,11 @@ from dbus_fast import Message, MessageFlag, Variant
 
 from musterd.bus.errors import BusGone, CallTimedOut, RemoteError
 from musterd.bus.link import Link, Reply
+from musterd.bus.names import BUS_NAME, MANAGER, PROPERTIES, REAPER, ROOT, STOP_GATE
 from musterd.bus.signals import BUS, BUS_PATH, Match, Signal, Subscription, owner_changes
 from musterd.together import all_of
 
 from .failure import PASSWORD_REQUIRED, CtlError, NoDaemon, no_daemon, translate
-
-NAME = "org.musterd.Muster1"
-ROOT = "/org/musterd/Muster1"
-MANAGER = f"{NAME}.Manager"
-SESSION = f"{NAME}.Session"
-REAPER = f"{NAME}.Reaper"
-STOP_GATE = f"{NAME}.StopGate"
-OBJECT_MANAGER = "org.freedesktop.DBus.ObjectManager"
-PROPERTIES = "org.freedesktop.DBus.Properties"
 
 CONNECT_TIMEOUT = 5.0  # seconds
 CALL_TIMEOUT = 15.0  # an Explain looks at processes and terminals
@@ -67,7 +59,9 @@ class Client:
         """Call a method of the daemon. With `ask`, polkit may ask whoever sits at this terminal."""
 
         def message(flags: MessageFlag = MessageFlag.NONE) -> Message:
-            return Message(NAME, path, interface, member, signature=signature, body=list(args), flags=flags)
+            return Message(
+                BUS_NAME, path, interface, member, signature=signature, body=list(args), flags=flags
+            )
 
         try:
             return (await self._send(message(), within=within)).body
@@ -88,7 +82,7 @@ class Client:
 
     async def call_for_fd(self, interface: str, member: str, signature: str, *args: object) -> int:
         """Call a method that returns an fd, which the caller owns."""
-        message = Message(NAME, ROOT, interface, member, signature=signature, body=list(args))
+        message = Message(BUS_NAME, ROOT, interface, member, signature=signature, body=list(args))
         reply = await self._send(message, within=CALL_TIMEOUT, takes_fds=True)
         if not reply.fds:
             raise CtlError("The bus passes no file descriptors.")
@@ -120,7 +114,7 @@ class Client:
 
     async def subscribe(self, interface: str) -> None:
         """From now on `signals` yields those of `interface`, and changes of the daemon's owner."""
-        for match in (Match(NAME, interface), owner_changes(NAME)):
+        for match in (Match(BUS_NAME, interface), owner_changes(BUS_NAME)):
             subscription = Subscription(match, self._signals.put_nowait)
             self._subscriptions.append(subscription)
             await subscription.install(self._bus)

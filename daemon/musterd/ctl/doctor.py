@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from musterd import __version__
+from musterd.bus.names import MANAGER, REAPER, STOP_GATE
 
 from . import doctor_hooks, hooks, sessions
 from .again import program
-from .client import MANAGER, REAPER, STOP_GATE, Client, Properties, Where, connect, gather
+from .client import Client, Properties, Where, connect, gather
 from .failure import CtlError, Exit
 from .finding import Finding, Grade
 from .style import Style, paint

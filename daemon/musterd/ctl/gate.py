@@ -2,8 +2,10 @@
 
 from argparse import Namespace
 
+from musterd.bus.names import STOP_GATE
+
 from . import claims, history, sessions
-from .client import STOP_GATE, Client, Properties, plain
+from .client import Client, Properties, plain
 from .style import Style, paint
 from .text import printable
 

@@ -10,9 +10,11 @@ import signal
 import sys
 from argparse import Namespace
 
+from musterd.bus.names import MANAGER
+
 from . import sessions
 from .child import started
-from .client import MANAGER, Client
+from .client import Client
 from .text import printable
 
 

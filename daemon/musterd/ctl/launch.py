@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from dbus_fast import Variant
 
+from musterd.bus.names import PEER
 from musterd.core.scope import knows_expansion, scope_words
 
 from .client import Where, connect
@@ -36,8 +37,6 @@ MARK = "MUSTERD_SESSION"  # of a session that this one may be started in: it is 
 # Seconds from the start of an agent to where an adapter knows it; then it is registered as what it is.
 RECOGNITION = 10.0
 LOOK_PAUSE = 0.2  # seconds
-
-_PEER = "org.freedesktop.DBus.Peer"
 
 
 def run(where: Where, args: Namespace) -> NoReturn:
@@ -57,7 +56,7 @@ def run(where: Where, args: Namespace) -> NoReturn:
 
 async def _find_daemon(where: Where) -> None:
     async with connect(where) as client:
-        await client.call(_PEER, "Ping")
+        await client.call(PEER, "Ping")
 
 
 def _become(command: list[str]) -> NoReturn:

@@ -3,8 +3,10 @@
 import time
 from argparse import Namespace
 
+from musterd.bus.names import MANAGER
+
 from . import sessions
-from .client import MANAGER, Client
+from .client import Client
 from .status import pressure_lines
 from .text import moment
 

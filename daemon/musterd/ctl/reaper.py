@@ -3,8 +3,10 @@
 import time
 from argparse import Namespace
 
+from musterd.bus.names import REAPER
+
 from . import history, sessions, table
-from .client import REAPER, Client, plain
+from .client import Client, plain
 from .status import reaper_line
 from .style import VERDICTS, Style
 from .table import Cell, Column

@@ -5,9 +5,11 @@ import sys
 import time
 from argparse import Namespace
 
+from musterd.bus.names import SESSION
+
 from . import roll, sessions, table
 from .again import program
-from .client import SESSION, Client, Properties
+from .client import Client, Properties
 from .failure import CtlError, Exit, Misused
 from .text import printable
 

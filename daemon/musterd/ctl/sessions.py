@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from musterd.bus.names import session_path
+from musterd.bus.names import OBJECT_MANAGER, PROPERTIES, SESSION, session_path
 
-from .client import OBJECT_MANAGER, PROPERTIES, SESSION, Client, Properties, gather, plain
+from .client import Client, Properties, gather, plain
 from .failure import PASSWORD_REQUIRED, CtlError, NoDaemon
 
 PAGE = 500  # rows a call; an answer has at most 256 KiB

@@ -4,9 +4,11 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 
+from musterd.bus.names import MANAGER, REAPER, SESSION, STOP_GATE
+
 from . import claims, sessions, table
 from .claims import Claim
-from .client import MANAGER, REAPER, SESSION, STOP_GATE, Client, Properties
+from .client import Client, Properties
 from .gate import line as gate_line
 from .style import STATES, TIERS, Style, paint
 from .text import moment, printable, size, span, user_name

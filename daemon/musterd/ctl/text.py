@@ -3,7 +3,7 @@
 import unicodedata
 from datetime import datetime
 
-USEC_PER_SEC = 1_000_000
+from musterd.core.units import USEC_PER_SEC
 
 # Controls, formats (with bidi overrides), surrogates, private use, unassigned, line and paragraph ends.
 _UNSAFE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 
+from musterd.bus.names import MANAGER, REAPER
+
 from . import roll, sessions
-from .client import MANAGER, REAPER, Client, Properties, Where
+from .client import Client, Properties, Where
 from .failure import NoDaemon
 from .status import pressure_lines, reaper_line
 from .style import STATES, Style, paint

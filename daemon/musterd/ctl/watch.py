@@ -4,7 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from .client import MANAGER, PROPERTIES, REAPER, Client
+from musterd.bus.names import MANAGER, PROPERTIES, REAPER
+
+from .client import Client
 from .failure import NoDaemon
 
 # One change brings several signals, and the event log is written beside them.

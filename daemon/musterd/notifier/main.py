@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from musterd import __version__
 from musterd.bus.connection import BusConnection, BusState
 from musterd.bus.errors import BusError, NameTaken
+from musterd.bus.names import BUS_NAME
 
 from .desktop import Desktop
 from .inbox import Inbox
@@ -25,7 +26,7 @@ from .watch import Musterd
 logger = logging.getLogger(__name__)
 
 # On the session bus: two of us would show everything twice.
-NAME = "org.musterd.Muster1.Notify"
+NAME = f"{BUS_NAME}.Notify"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dbus_fast import MessageFlag, Variant
 
 from musterd.bus.connection import BusConnection, BusState
 from musterd.bus.errors import BusError, RemoteError
-from musterd.bus.names import BUS_NAME, MANAGER, REAPER, ROOT, SESSION, STOP_GATE, session_path
+from musterd.bus.names import BUS_NAME, MANAGER, PROPERTIES, REAPER, ROOT, SESSION, STOP_GATE, session_path
 from musterd.bus.signals import Match, Signal, Subscription, owner_changes
 
 from .topics import (
@@ -26,8 +26,6 @@ from .topics import (
 )
 
 logger = logging.getLogger(__name__)
-
-PROPERTIES = "org.freedesktop.DBus.Properties"
 
 READ_TIMEOUT = 10.0  # seconds
 ORDER_TIMEOUT = 90.0  # an end has its grace and is verified, a resume waits for the agent

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from musterd.bus.names import BUS_NAME
 from musterd.core.evidence import Child, Unknown, Work
 from musterd.core.seen import is_helper
 from musterd.core.session import Session
@@ -19,7 +20,6 @@ CHILDREN_LIMIT = 20  # names of children that are told
 # An agent starts all its hooks of one event together: none of them more ticks than that before ours.
 _TOGETHER = 20
 
-_BUS_NAME = "org.musterd.Muster1"
 _CTL = ("musterctl", "musterd.ctl")
 _WORDS = 16  # of a command line that are looked at
 
@@ -96,5 +96,5 @@ def _is_hook(row: Stat, facts: FactsCache) -> bool:
     return (
         "musterd-hook" in names
         or (not names.isdisjoint(_CTL) and "hook" in words)
-        or ("busctl" in names and _BUS_NAME in words)
+        or ("busctl" in names and BUS_NAME in words)
     )
