@@ -92,6 +92,25 @@ def test_all_mistakes_of_a_spec_are_told() -> None:
     )
 
 
+@pytest.mark.parametrize("pid", [1, 2**22, True, "7"])
+def test_pid_that_is_none_of_an_agent_is_refused(pid: object) -> None:
+    with pytest.raises(InvalidArgs, match="'pid' is "):
+        parse_spec({"pid": pid})
+
+
+@pytest.mark.parametrize(
+    "terminal", ["", "tmux:/tmp/tmux-1000/default:%3", "tmux:/tmp/a:b/c:%0", "/dev/pts/4"]
+)
+def test_terminal(terminal: str) -> None:
+    assert parse_spec({"terminal": terminal}).terminal == terminal
+
+
+@pytest.mark.parametrize("terminal", ["garbage", "pts/4", "tmux:default:%3", "tmux:/tmp/a", "tmux:/tmp/a:3"])
+def test_terminal_that_is_none_is_refused(terminal: str) -> None:
+    with pytest.raises(InvalidArgs, match="'terminal' is neither"):
+        parse_spec({"terminal": terminal})
+
+
 @pytest.mark.parametrize("value", ["\0", "a" * 4097, 7, None, ["x"]])
 def test_text_that_is_not_taken(value: object) -> None:
     with pytest.raises(InvalidArgs):

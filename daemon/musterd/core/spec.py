@@ -1,5 +1,6 @@
 """What a caller says of a session that it registers: parsed once, all mistakes reported at once."""
 
+import re
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from musterd.core.session import Agent, SessionId
 
 MAX_TEXT = 4096  # bytes of one string
 MAX_WORDS = 256  # entries of one list
+
+_TERMINAL = re.compile(r"tmux:/.*:%[0-9]+|/.*", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,12 @@ def path(value: object) -> str:
     return text(value)
 
 
+def terminal(value: object) -> str:
+    if text(value) and not _TERMINAL.fullmatch(text(value)):
+        raise ValueError("is neither tmux:SOCKET:PANE nor the path of a tty")
+    return text(value)
+
+
 def texts(value: object) -> tuple[str, ...]:
     if not isinstance(value, list | tuple):
         raise ValueError("is not a list of strings")
@@ -86,6 +95,8 @@ def agent(value: object) -> Agent:
 def pid(value: object) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**22:
         raise ValueError("is not a process id")
+    if value == 1:  # everything descends from it: all would be of one session
+        raise ValueError("is the process that started all others, and no agent")
     return value
 
 
@@ -95,7 +106,7 @@ _KEYS: dict[str, Callable[[object], object]] = {
     "cwd": path,
     "agent-session-id": text,
     "transcript": path,
-    "terminal": text,
+    "terminal": terminal,
     "command": texts,
     "resume-command": texts,
     "title": text,
