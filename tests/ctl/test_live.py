@@ -1,6 +1,7 @@
 """Verbs that last: events -f, top, hold. Nothing is slept for: they are read as they write."""
 
 import asyncio
+import json
 import os
 import pty
 import select
@@ -66,6 +67,15 @@ async def test_top_writes_a_line_for_each_change_where_there_is_no_terminal(
         assert "pinned" in await line_with(process, session_id)
         await asyncio.to_thread(musterd.ctl, "release", session_id)
         assert "off the roll" in await line_with(process, session_id)
+
+
+async def test_top_for_programs_is_an_object_a_line(musterd: Installation, enrol: Enrol) -> None:
+    async with running(musterd, "top", "--json", "--interval", "60") as process:
+        before = json.loads(await line_with(process, "{"))
+        session_id = await asyncio.to_thread(enrol)
+        after = json.loads(await line_with(process, session_id))
+    assert set(before) == set(after) == {"Manager", "Reaper", "Sessions"}
+    assert session_id in [session["Id"] for session in after["Sessions"]]
 
 
 @pytest.mark.parametrize("key", [b"q", b"\x03"])

@@ -44,6 +44,13 @@ def test_json_has_the_properties_of_the_bus(musterd: Installation, enrol: Enrol)
     assert set(musterd.json("status", session_id)) == set(SESSION.properties)
 
 
+def test_who_registers_may_ask_for_json(musterd: Installation) -> None:
+    with some_process() as process:
+        registered = musterd.json("register", "--pid", str(process.pid))
+        assert registered == {"Id": musterd.register(process)}
+        musterd.ctl("release", registered["Id"])
+
+
 def test_ids_alone_for_completion(musterd: Installation, enrol: Enrol) -> None:
     ids = [enrol(), enrol()]
     assert musterd.ctl("list", "--quiet").stdout.split() == ids

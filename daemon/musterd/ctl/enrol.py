@@ -7,13 +7,14 @@ from dbus_fast import Variant
 
 from .client import Client
 from .failure import Misused
+from .sessions import as_json
 
 _TEXTS = ("agent", "cwd", "agent_session_id", "transcript", "terminal", "title")
 
 
 async def run(client: Client, args: Namespace) -> None:
     session_id, _ = await client.manager("RegisterSession", "a{sv}", spec(args))
-    print(session_id)
+    print(as_json({"Id": session_id}) if "json" in args else session_id)
 
 
 def spec(args: Namespace) -> dict[str, Variant]:

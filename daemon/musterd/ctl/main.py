@@ -21,7 +21,8 @@ _ANSWERED_AT_ONCE = ("-h", "--help", "--version")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    own, rest = _split(sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    own, rest = _split(words)
     if _verb_of(own) == "hook":
         from .hook import run_hook  # its own way: it never fails
 
@@ -35,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if rest and not verb.rest:
             raise Misused(f"'{verb.name}' takes nothing after '--'.")
+        if verb.rest and "--" in words and not rest:  # as a script has it whose variable is empty
+            raise Misused(f"'{verb.name}' takes {verb.rest} after '--', and there is none.")
         if verb.here and "host" in args:
             raise Misused(f"'{verb.name}' does not work over ssh.", "Run it over there.")
         args.rest = rest
@@ -108,6 +111,8 @@ def where_of(args: Namespace) -> "Where":
     address = "session" if "user" in options else "system" if "system" in options else options.get("bus")
     host = options.get("host", "")
     address = address or ("" if host else os.environ.get("MUSTERD_BUS")) or "system"
+    if address not in ("system", "session", "user") and ":" not in address:
+        raise Misused(f"'{address}' is no address of a bus.", "Such as unix:path=/run/user/1000/bus")
     return Where({"user": "session"}.get(address, address), host)
 
 

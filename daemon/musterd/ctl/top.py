@@ -1,6 +1,10 @@
-"""`top`: the roll as it changes: on a terminal a picture that redraws itself, elsewhere a line a change."""
+"""`top`: the roll as it changes: on a terminal a picture that redraws itself, elsewhere a line a change.
+
+With `--json` it is an object a line, of all of it.
+"""
 
 import asyncio
+import json
 import os
 import shutil
 import signal
@@ -38,7 +42,7 @@ class Picture:
 
 
 async def run(client: Client, args: Namespace) -> None:
-    show = Screen(_way_here(client.where)) if sys.stdout.isatty() else Lines()
+    show = _show(client.where, is_json="json" in args)
     picture = await _look(client)  # fails before anything is shown
     async with watching(client) as watch:
         stop = _Stop(watch)
@@ -47,6 +51,12 @@ async def run(client: Client, args: Namespace) -> None:
                 show.draw(picture, time.time_ns() // 1000)
                 await watch.wait(args.interval)
                 picture = await _again(client, picture)
+
+
+def _show(where: Where, *, is_json: bool) -> "Screen | Lines | Objects":
+    if is_json:
+        return Objects()
+    return Screen(_way_here(where)) if sys.stdout.isatty() else Lines()
 
 
 def _way_here(where: Where) -> str:
@@ -153,6 +163,24 @@ class Lines:
     def draw(self, picture: Picture, now: int) -> None:
         for text in changes(picture, self._shown, now):
             print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
+
+
+class Objects:
+    """For programs: an object a line, when anything in it is different; gauges are as of each refresh."""
+
+    def __init__(self) -> None:
+        self._shown = ""
+
+    @contextmanager
+    def opened(self, _stop: _Stop) -> Iterator[None]:
+        yield
+
+    def draw(self, picture: Picture, _now: int) -> None:
+        parts = {"Manager": picture.manager, "Reaper": picture.reaper, "Sessions": picture.sessions}
+        text = json.dumps(parts)
+        if text != self._shown:
+            print(text, flush=True)
+        self._shown = text
 
 
 def screen(picture: Picture, now: int, hint: str) -> list[str]:
