@@ -220,22 +220,29 @@ class BusConnection:
             self._tell(BusState.DOWN, reason)
 
     async def _keep(self) -> None:
-        while True:
-            await self._lost.wait()
-            self._lost.clear()
-            for delay in chain(BACKOFF, repeat(BACKOFF[-1])):
-                await asyncio.sleep(delay)
-                try:
-                    await self._come_back()
-                except BusError as exc:
-                    if isinstance(exc, NameTaken) and delay >= PATIENCE:
-                        self._tell(BusState.REPLACED, str(exc))
-                        return
-                    logger.debug("Still no bus: %s", exc)
-                else:
-                    break
+        """Until another program has the name for good."""
+        try:
+            while True:
+                await self._lost.wait()
+                self._lost.clear()
+                await self._come_back()
+        except NameTaken as exc:
+            self._tell(BusState.REPLACED, str(exc))
 
     async def _come_back(self) -> None:
+        """However long it takes. Raises NameTaken if it still is when ours should be free again."""
+        for delay in chain(BACKOFF, repeat(BACKOFF[-1])):
+            await asyncio.sleep(delay)
+            try:
+                await self._try_again()
+            except BusError as exc:
+                if isinstance(exc, NameTaken) and delay >= PATIENCE:
+                    raise
+                logger.debug("Still no bus: %s", exc)
+            else:
+                return
+
+    async def _try_again(self) -> None:
         async with self._linking:
             if self._link is None:  # else a probe that was under way has found the cure
                 self._link = await self._establish(CLAIM)
