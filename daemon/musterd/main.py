@@ -11,14 +11,14 @@ import sys
 from musterd.core.config import Config
 from musterd.host.configfiles import read_config
 from musterd.host.journal import setup_logging
-from musterd.options import parse_arguments
+from musterd.options import Options, parse_arguments
 
 logger = logging.getLogger(__name__)
 
 
-def load_config(file: str) -> Config:
+def load_config(options: Options) -> Config:
     """Mistakes are warned of; what is wrong keeps its default."""
-    config, mistakes = read_config(file)
+    config, mistakes = read_config(options.config_file, is_named=options.is_config_named)
     for mistake in mistakes:
         logger.warning("%s", mistake)
     return config
@@ -27,7 +27,7 @@ def load_config(file: str) -> Config:
 def main(argv: list[str] | None = None) -> int:
     options = parse_arguments(argv)
     if options.check_config:
-        _, mistakes = read_config(options.config_file)
+        _, mistakes = read_config(options.config_file, is_named=options.is_config_named)
         for mistake in mistakes:
             print(mistake, file=sys.stderr)  # noqa: T201 - what the option is for
         return 1 if mistakes else 0
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     _raise_fd_limit()
     from musterd.compose import serve  # after the cheap ways out: it imports the D-Bus library
 
-    return asyncio.run(serve(options, load_config(options.config_file)))
+    return asyncio.run(serve(options, load_config(options)))
 
 
 def _raise_fd_limit() -> None:

@@ -18,6 +18,7 @@ class Options:
     is_system: bool
     bus: str
     config_file: str
+    is_config_named: bool  # by --config: then it has to be there
     state_dir: str
     log_level: str
     check_config: bool
@@ -46,6 +47,7 @@ def parse_arguments(argv: list[str] | None) -> Options:
         is_system=not given.user,
         bus=given.bus or ("session" if given.user else "system"),
         config_file=given.config or (user_config() if given.user else SYSTEM_CONFIG),
+        is_config_named=bool(given.config),
         state_dir=str(Path(given.state_dir or (user_state if given.user else state)).absolute()),
         log_level=given.log_level,
         check_config=given.check_config,

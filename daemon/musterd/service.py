@@ -89,7 +89,7 @@ class Service:
     def _reload(self) -> None:
         """A configuration with mistakes is not taken: what runs is known to work."""
         self._notifier.reloading()
-        config, mistakes = read_config(self._options.config_file)
+        config, mistakes = read_config(self._options.config_file, is_named=self._options.is_config_named)
         for mistake in mistakes:
             logger.warning("%s", mistake)
         if mistakes:

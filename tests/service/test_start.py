@@ -1,12 +1,15 @@
 """In which order the daemon of the system starts."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from helpers.daemon import DAEMON
 from musterd import compose, system
 from musterd.core.config import Config
-from musterd.options import Options
+from musterd.options import parse_arguments
 from musterd.warden.census import Census
 
 
@@ -20,6 +23,25 @@ async def test_nobody_is_looked_for_before_there_is_a_bus_to_start_wardens_over(
             taken.append(self)
 
     monkeypatch.setattr(system, "Census", Noted)
-    options = Options(True, "unix:path=/nonexistent", "", str(tmp_path), "info", False)
+    options = parse_arguments(["--bus", "unix:path=/nonexistent", "--state-dir", str(tmp_path)])
     assert await compose.serve(options, Config()) == 1
     assert taken == []
+
+
+@pytest.mark.parametrize(
+    ("args", "status", "said"),
+    [
+        (["--config", "named.toml"], 1, "named.toml: there is no such file, ignoring\n"),
+        (["--user"], 0, ""),
+        (["--config", "there.toml"], 0, ""),
+    ],
+)
+def test_a_configuration_that_somebody_named_has_to_be_there(
+    args: list[str], status: int, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "there.toml").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "musterd", *args, "--check-config"], cwd=tmp_path, text=True, check=False,
+        env={"PYTHONPATH": str(DAEMON), "XDG_CONFIG_HOME": str(tmp_path)}, capture_output=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (status, "", said)

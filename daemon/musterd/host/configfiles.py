@@ -19,8 +19,8 @@ def xdg(variable: str, default: str) -> Path:
     return Path(value) if value.startswith("/") else Path.home() / default
 
 
-def read_config(path: str) -> tuple[Config, list[Mistake]]:
-    """The file and its drop-ins in order of their names. None of them has to be there."""
+def read_config(path: str, *, is_named: bool = False) -> tuple[Config, list[Mistake]]:
+    """The file and its drop-ins in order of their names. None has to be there, but one that was named."""
     texts: dict[str, str] = {}
     mistakes: list[Mistake] = []
     drop_ins = Path(f"{path}.d")
@@ -35,7 +35,8 @@ def read_config(path: str) -> tuple[Config, list[Mistake]]:
         try:
             texts[str(file)] = _text(file)
         except FileNotFoundError:
-            continue
+            if is_named and file == Path(path):
+                mistakes.append(Mistake(str(file), 0, "there is no such file, ignoring"))
         except (OSError, ValueError) as exc:
             reason = exc.strerror if isinstance(exc, OSError) else exc
             mistakes.append(Mistake(str(file), 0, f"cannot be read: {reason}, ignoring"))
