@@ -90,9 +90,10 @@ async def _build(
         realm.wardens, store, log, announcer, realm.authority, clock, gauge, ADAPTERS, boot_id(), os.getpid()
     )
     parts = _Parts(Manager(config, ports))
+    stack.callback(parts.holds.close)
     await parts.manager.load()
     door = Door(parts.manager)
-    front = parts.front(contract, door, realm, stack)
+    front = parts.front(contract, door, realm)
     bus = await stack.enter_async_context(BusConnection.open(options.bus, tasks, front=front))
     door.callers = Callers(bus)
     stack.callback(door.callers.forget_all)
@@ -131,6 +132,8 @@ class _Parts:
 
     def __init__(self, manager: Manager) -> None:
         self.manager = manager
+        self.holds = Holds(manager.inhibitors.give_back)
+        manager.inhibitors.on_given_back, manager.inhibitors.on_found = self.holds.drop, self.holds.follow
         self.remote = RemoteSessions(manager)
         self.ender = Ender(manager)
         self.reviver = Reviver(manager)
@@ -144,15 +147,14 @@ class _Parts:
             STOP_GATE: stop_gate_values(self.manager),
         }
 
-    def front(self, contract: Contract, door: Door, realm: Realm, stack: AsyncExitStack) -> Front:
+    def front(self, contract: Contract, door: Door, realm: Realm) -> Front:
         """What the bus is served with."""
         manager = self.manager
-        holds = Holds(manager.inhibitors.give_back)
-        manager.inhibitors.on_given_back = holds.drop
-        stack.callback(holds.close)
         gatekeeper = Gatekeeper(manager, door.is_here)
         hooks = Hooks(manager, gatekeeper)
-        manager_iface = ManagerInterface(manager, hooks, self.remote, self.ender, self.reviver, door, holds)
+        manager_iface = ManagerInterface(
+            manager, hooks, self.remote, self.ender, self.reviver, door, self.holds
+        )
         reaper_iface = ReaperInterface(manager, self.judge, self.reaper, door)
         stop_gate_iface = StopGateInterface(manager, gatekeeper, Claiming(manager), door)
         front = Front(contract, door, LIMITS)

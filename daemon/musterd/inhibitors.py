@@ -12,15 +12,21 @@ INHIBITORS_PER_USER = 256  # each takes an fd
 
 
 class Inhibitors:
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[], None], forget: Callable[[int], None]) -> None:
+        """`forget` has what is on disk of one that was given back removed."""
         self._on_change = on_change
+        self._forget = forget
         self.on_given_back: Callable[[int], None] = lambda _: None  # whoever gave out its fd closes that
+        self.on_found: Callable[[int, int], None] = lambda _number, _read: None  # and follows that read end
         self._held: dict[int, Inhibitor] = {}
         self._taken = 0
         self._given_back = asyncio.Event()  # set, and replaced, when one is
 
     def __iter__(self) -> Iterator[Inhibitor]:
         return iter(list(self._held.values()))
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._held
 
     def __len__(self) -> int:
         return len(self._held)
@@ -50,11 +56,18 @@ class Inhibitors:
         self._on_change()
         return inhibitor
 
+    def find(self, inhibitor: Inhibitor, read: int) -> None:
+        """One that a daemon before us gave out, and somebody still holds; `read` is our end of its pipe."""
+        self._taken = max(self._taken, inhibitor.number)
+        self._held[inhibitor.number] = inhibitor
+        self.on_found(inhibitor.number, read)
+
     def give_back(self, number: int) -> None:
         """Numbers that are not held are ignored: the session may have ended before its holder."""
         if self._held.pop(number, None):
             self._on_change()
             self.on_given_back(number)
+            self._forget(number)
             waiting, self._given_back = self._given_back, asyncio.Event()
             waiting.set()
 

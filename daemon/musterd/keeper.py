@@ -38,10 +38,15 @@ class Keeper:
         self._keep = keep
         self._trouble = trouble
         self._unsaved: set[SessionId] = set()
+        self._given_back: set[int] = set()  # inhibitors of which something may be on disk
         self._wanted = asyncio.Event()
 
     def want(self, session_id: SessionId) -> None:
         self._unsaved.add(session_id)
+        self._wanted.set()
+
+    def forget_inhibitor(self, number: int) -> None:
+        self._given_back.add(number)
         self._wanted.set()
 
     async def run(self) -> None:
@@ -50,7 +55,7 @@ class Keeper:
             await asyncio.sleep(SAVE_DELAY)
             self._wanted.clear()
             await self.flush()
-            if self._unsaved:
+            if self._unsaved or self._given_back:
                 await asyncio.sleep(RETRY_DELAY)
                 self._wanted.set()
 
@@ -59,6 +64,8 @@ class Keeper:
             await self._forget_the_oldest()  # first: those need not be written
             while self._unsaved:
                 await self._save(self._unsaved.pop())
+            while self._given_back:
+                await self._remove_pipe(self._given_back.pop())
             await self._claims.forget_ownerless()
         except Failed as exc:
             self._trouble(str(exc))
@@ -76,6 +83,13 @@ class Keeper:
             raise
         if session_id not in self._registry:  # released while it was written
             await self._store.remove(session_id)
+
+    async def _remove_pipe(self, number: int) -> None:
+        try:
+            await self._store.remove_pipe(number)
+        except Failed:
+            self._given_back.add(number)
+            raise
 
     async def _forget_the_oldest(self) -> None:
         """Ended sessions are remembered for as long as events are, and not more than a hundred a user."""

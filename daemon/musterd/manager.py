@@ -27,7 +27,7 @@ from musterd.discovered import Discovered
 from musterd.enrolment import Enrolment
 from musterd.inhibitors import Inhibitors
 from musterd.keeper import Keeper
-from musterd.ports import Action, Caller, Ports, Record
+from musterd.ports import Action, Caller, Pipe, Ports, Record
 from musterd.roll import Roll
 from musterd.takingup import TakingUp
 from musterd.warden_port import Appeared, Gone, Leader, Said, Warden, WardenEvent
@@ -42,7 +42,6 @@ class Manager:
         self.registry = Registry()
         self.modes = Modes()
         self.pressure = Pressure()
-        self.inhibitors = Inhibitors(partial(ports.announcer.manager_changed, "NInhibitors"))
         self.claims = Claims(self.registry, ports.store, self._claims_changed)
         self._goes_down = False  # the machine, in an orderly way
         self._troubles: dict[str, str] = {}
@@ -54,6 +53,8 @@ class Manager:
             lambda: self.config.events.keep,
             partial(self.set_trouble, "store"),
         )
+        told = partial(ports.announcer.manager_changed, "NInhibitors")
+        self.inhibitors = Inhibitors(told, self._keeper.forget_inhibitor)
         self.roll = Roll(self.registry, ports, self._keeper, self.inhibitors)
         self.enrolment = Enrolment(self.roll, ports, lambda: self.config.limits)
         self._taking_up = TakingUp(self.roll, ports, self._keeper)
@@ -78,9 +79,17 @@ class Manager:
                 f"quarantine:{file}", f"state file {file} was unreadable and moved to quarantine"
             )
         self._taking_up.enter(loaded.sessions)
+        self._find_inhibitors(loaded.held)
         await self._attendance.begin()
         await self._mark_clock()
         self.take_reading(self.ports.gauge.read())
+
+    def _find_inhibitors(self, held: Sequence[tuple[Inhibitor, int]]) -> None:
+        for inhibitor, read in held:
+            self.inhibitors.find(inhibitor, read)
+            session = self.registry.find(SessionId(inhibitor.session))
+            if inhibitor.session and not (session and session.is_current):
+                self.inhibitors.give_back(inhibitor.number)
 
     async def run(self) -> None:
         """Serve until cancelled; then write what is not written yet."""
@@ -227,6 +236,17 @@ class Manager:
         )
         taken = (caller.uid, caller.pid, covered)
         return self.inhibitors.take(*wish, *taken, is_operators=is_operators)
+
+    async def pipe_of(self, inhibitor: Inhibitor) -> Pipe | None:
+        """What it hangs on, and goes on to do after a restart; None where that cannot be had."""
+        try:
+            return await self.ports.store.create_pipe(inhibitor)
+        except MusterError as exc:
+            logger.warning("An inhibitor would not outlive a restart: %s, ignoring", exc)
+            return None
+        except BaseException:
+            self.inhibitors.give_back(inhibitor.number)
+            raise
 
     def visible_inhibitors(self, caller: Caller) -> list[Inhibitor]:
         return [i for i in self.inhibitors if caller.uid in (0, i.uid)]

@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from musterd.agents.base import Adapter
 from musterd.core.claim import Claim, ClaimId
+from musterd.core.inhibitor import Inhibitor
 from musterd.core.pressure import Reading
 from musterd.core.session import Agent, Session, SessionId
 from musterd.core.state import ClockMark, Modes
@@ -45,6 +46,14 @@ class Loaded:
     modes: Modes
     quarantined: Mapping[str, str]
     claims: Sequence[Claim] = field(default_factory=list)
+    held: Sequence[tuple[Inhibitor, int]] = field(default_factory=list)  # with our ends of their pipes
+
+
+class Pipe(NamedTuple):
+    """The ends of a pipe, as fds."""
+
+    read: int
+    write: int
 
 
 class Store(Protocol):
@@ -69,6 +78,11 @@ class Store(Protocol):
     async def save_claim(self, claim: Claim) -> None: ...
 
     async def remove_claim(self, claim_id: ClaimId) -> None: ...
+
+    async def create_pipe(self, inhibitor: Inhibitor) -> Pipe:
+        """What it hangs on, and goes on to do after a restart of ours; the caller owns both ends."""
+
+    async def remove_pipe(self, number: int) -> None: ...
 
     async def save_modes(self, modes: Modes) -> None: ...
 

@@ -10,13 +10,17 @@ from helpers import state_values
 from helpers.builders import session
 from musterd.core.case import Mode
 from musterd.core.claim import Claim, ClaimId
+from musterd.core.inhibitor import Inhibitor, What
+from musterd.core.inhibitor import Mode as Inhibition
 from musterd.core.session import Session
 from musterd.core.state import (
     Modes,
     format_claim,
+    format_inhibitor,
     format_modes,
     format_session,
     parse_claim,
+    parse_inhibitor,
     parse_modes,
     parse_session,
 )
@@ -41,6 +45,23 @@ def test_a_file_of_an_older_version_is_read() -> None:
 @example(Claim(ClaimId("c1"), 0, "a task"))
 def test_a_claim_is_read_as_it_was_written(value: Claim) -> None:
     assert parse_claim(format_claim(value)) == value
+
+
+@given(state_values.inhibitors)
+def test_an_inhibitor_is_read_as_it_was_written(value: Inhibitor) -> None:
+    assert parse_inhibitor(format_inhibitor(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [("what", '["nap"]'), ("what", '"reap"'), ("mode", '"perhaps"'), ("uid", '"1"'), ("session", "1")],
+)
+def test_what_is_no_inhibitor_of_ours_is_refused(key: str, text: str) -> None:
+    held = Inhibitor(1, frozenset({What.REAP}), "vim", "editing", Inhibition.BLOCK, 1000, 7, "")
+    lines = [line for line in format_inhibitor(held).splitlines() if not line.startswith(f"{key} =")]
+    for more in ([f"{key} = {text}"], []):
+        with pytest.raises(ValueError, match=r"."):
+            parse_inhibitor("\n".join([*lines, *more]))
 
 
 @pytest.mark.parametrize(

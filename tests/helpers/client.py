@@ -30,6 +30,12 @@ class Client:
         session_id, _ = await self.call("RegisterSession", "a{sv}", values)
         return str(session_id)
 
+    async def inhibit(self, why: str, session: str) -> int:
+        """Keep a session, or with "" all, from being reaped -> the fd that does it."""
+        args = ["reap", "test", why, "block", session]
+        reply = await self.bus.call(NAME, ROOT, f"{NAME}.Manager", "Inhibit", "sssss", args, takes_fds=True)
+        return reply.fds[0]
+
 
 async def until_empty(caller: Client, member: str) -> None:
     """Ask for a list until there is nothing in it; each call waits for the daemon's loop."""

@@ -14,6 +14,7 @@ from musterd.core.config import Config
 from musterd.core.errors import AccessDenied, AlreadyRegistered, Failed, NoSuchSession
 from musterd.core.event import AgentEvent, EventKind
 from musterd.core.evidence import Identity, Observation, Transcript, Usage, Work
+from musterd.core.inhibitor import Inhibitor
 from musterd.core.pressure import PressureSource, Reading
 from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.core.state import ClockMark, Modes
@@ -23,7 +24,7 @@ from musterd.gatekeeper import Gatekeeper
 from musterd.hooks import Hooks
 from musterd.judge import Judge
 from musterd.manager import Manager
-from musterd.ports import Caller, Grant, Loaded, Ports, Record
+from musterd.ports import Caller, Grant, Loaded, Pipe, Ports, Record
 from musterd.reaping import Reaper
 from musterd.remote import RemoteSessions
 from musterd.reviver import Reviver
@@ -303,6 +304,11 @@ class FakeStore:
         if self.remove_failure:
             raise self.remove_failure
         self.claims.pop(claim_id, None)
+
+    async def create_pipe(self, inhibitor: Inhibitor) -> Pipe:
+        raise Failed(f"There is no pipe for '{inhibitor.number}' here.")
+
+    async def remove_pipe(self, number: int) -> None: ...
 
     async def save_modes(self, modes: Modes) -> None:
         if self.failure:

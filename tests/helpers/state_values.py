@@ -4,6 +4,8 @@ from hypothesis import strategies as st
 
 from musterd.core.case import Mode
 from musterd.core.claim import Budget, Claim, ClaimId, Owner, Phase, Row, Tally
+from musterd.core.inhibitor import Inhibitor, What
+from musterd.core.inhibitor import Mode as Inhibition
 from musterd.core.session import Agent, Conversation, PidRef, Session, SessionId, Source, State
 from musterd.core.state import Change, ClockMark, Modes
 from musterd.core.stopgate import GateMode
@@ -28,6 +30,18 @@ turns = st.builds(
     settled_id=texts,
     subagents=st.lists(st.builds(Subagent, texts, numbers, st.booleans()), max_size=3).map(tuple),
     pending=lists,
+)
+inhibitors = st.builds(
+    Inhibitor,
+    number=numbers,
+    what=st.frozensets(st.sampled_from(What), min_size=1),
+    who=texts,
+    why=texts,
+    mode=st.sampled_from(Inhibition),
+    uid=numbers,
+    pid=numbers,
+    session=texts,
+    is_operators=st.booleans(),
 )
 sessions = st.builds(
     Session,

@@ -14,6 +14,8 @@ import pytest
 from helpers.builders import claim, session
 from musterd.core.case import Mode
 from musterd.core.errors import AlreadyRegistered, Failed, InvalidArgs
+from musterd.core.inhibitor import Inhibitor, What
+from musterd.core.inhibitor import Mode as Inhibition
 from musterd.core.session import Session, SessionId
 from musterd.core.state import Change, Modes
 from musterd.host.statedir import MAX_FILE
@@ -23,6 +25,10 @@ from musterd.ports import Loaded, Store
 A = session(id=SessionId("a"))
 B = session(id=SessionId("b"), uid=0, title="second")
 C = claim()
+
+
+def inhibitor(number: int = 1, who: str = "vim") -> Inhibitor:
+    return Inhibitor(number, frozenset({What.REAP}), who, "editing", Inhibition.BLOCK, 1000, 7, "a")
 
 
 @asynccontextmanager
@@ -101,6 +107,54 @@ async def test_claims_survive_a_restart_until_they_are_removed(tmp_path: Path) -
     assert (await loaded(tmp_path)).claims == []
 
 
+async def test_inhibitors_survive_a_restart_as_long_as_somebody_has_their_pipe(tmp_path: Path) -> None:
+    kept, let_go, broken = inhibitor(number=1), inhibitor(number=2), inhibitor(number=3)
+    async with opened(tmp_path) as store:
+        pipes = [await store.create_pipe(each) for each in (kept, let_go, broken)]
+        for pipe in pipes:
+            os.close(pipe.read)
+    os.close(pipes[1].write)
+    (tmp_path / "inhibitors" / "3.toml").write_text("who knows")
+    (tmp_path / "pipes" / "4").write_text("")
+    found = await loaded(tmp_path)
+    ((held, read),) = found.held
+    assert (held, list(found.quarantined)) == (kept, ["3.toml"])
+    assert (os.listdir(tmp_path / "inhibitors"), os.listdir(tmp_path / "pipes")) == (["1.toml"], ["1"])
+    os.close(pipes[0].write)
+    assert os.read(read, 1) == b""
+    for fd in (read, pipes[2].write):
+        os.close(fd)
+    assert (await loaded(tmp_path)).held == []
+
+
+async def test_who_has_written_into_a_pipe_holds_nothing_any_more(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        pipe = await store.create_pipe(inhibitor())
+        os.write(pipe.write, b"x")
+        assert (await store.load()).held == []
+    for fd in pipe:
+        os.close(fd)
+
+
+async def test_a_pipe_that_is_removed_is_gone(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        pipe = await store.create_pipe(inhibitor())
+        await store.remove_pipe(1)
+        await store.remove_pipe(1)
+        assert (await store.load()).held == []
+    for fd in pipe:
+        os.close(fd)
+
+
+async def test_an_inhibitor_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        before = os.listdir("/proc/self/fd")
+        with file_size_limit(16), pytest.raises(Failed, match="Cannot write inhibitor '1'"):
+            await store.create_pipe(inhibitor(who="vim" * 1000))
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+    assert (os.listdir(tmp_path / "inhibitors"), os.listdir(tmp_path / "pipes")) == ([], [])
+
+
 async def test_a_claim_that_does_not_parse_is_set_aside(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.create_claim(C)
@@ -118,7 +172,8 @@ async def test_others_cannot_read_it(tmp_path: Path) -> None:
     await written(tmp_path / "state", A)
     modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "state").rglob("*")}
     assert modes == {
-        "sessions": 0o700, "claims": 0o700, "quarantine": 0o700, "a.toml": 0o600, "lock": 0o600
+        "sessions": 0o700, "claims": 0o700, "inhibitors": 0o700, "pipes": 0o700, "quarantine": 0o700,
+        "a.toml": 0o600, "lock": 0o600,
     }  # fmt: skip
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
@@ -221,7 +276,9 @@ async def test_what_a_crash_left_under_way_is_removed(tmp_path: Path) -> None:
         (directory / ".new-0123456789abcdef").write_text("half a")
     assert await loaded(tmp_path) == Loaded([A], Modes(), {})
     assert sorted(os.listdir(tmp_path / "sessions")) == ["a.toml"]
-    assert sorted(os.listdir(tmp_path)) == ["claims", "lock", "quarantine", "sessions"]
+    assert sorted(os.listdir(tmp_path)) == [
+        "claims", "inhibitors", "lock", "pipes", "quarantine", "sessions",
+    ]  # fmt: skip
     assert os.listdir(tmp_path / "claims") == []
 
 
@@ -290,12 +347,15 @@ async def test_a_disk_that_turns_read_only_is_told(tmp_path: Path) -> None:
         async with opened(tmp_path) as store:
             await store.create(A)
             (tmp_path / "sessions" / "odd.toml").write_text("odd")
+            for fd in await store.create_pipe(inhibitor()):
+                os.close(fd)
             remount_read_only(tmp_path)
-            for write in (store.check(), store.save(A), store.create(B), store.remove(A.id)):
+            more = store.create_pipe(inhibitor(number=2)), store.remove_pipe(1)
+            for write in (store.check(), store.save(A), store.create(B), store.remove(A.id), *more):
                 with pytest.raises(Failed, match="Read-only file system; its file system must be mounted"):
                     await write
             found = await store.load()
-            assert found.sessions == [A]
+            assert (found.sessions, found.held) == ([A], [])
             assert "cannot be moved to quarantine: Read-only" in found.quarantined["odd.toml"]
         assert (await loaded(tmp_path)).sessions == [A]  # it starts nevertheless
 

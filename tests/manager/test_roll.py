@@ -314,6 +314,13 @@ async def test_inhibitors_are_counted_and_limited() -> None:
     assert bench.manager.visible_inhibitors(BOB) == []
 
 
+async def test_inhibitor_is_one_though_nothing_can_be_written_of_it() -> None:
+    bench = Bench()
+    taken = await bench.manager.inhibit(ALICE, "reap", "vim", "w", "block", "")
+    assert await bench.manager.pipe_of(taken) is None
+    assert bench.manager.visible_inhibitors(ALICE) == [taken]
+
+
 @pytest.mark.parametrize(("what", "mode"), [("nap", "block"), ("reap", "perhaps"), ("", "block")])
 async def test_inhibitor_that_makes_no_sense_is_refused(what: str, mode: str) -> None:
     with pytest.raises(InvalidArgs):

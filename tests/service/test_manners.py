@@ -31,7 +31,7 @@ def open_fds(daemon: Daemon, kind: str) -> int:
     count = 0
     for fd in os.listdir(directory):
         with suppress(FileNotFoundError):  # closed meanwhile
-            count += os.readlink(f"{directory}/{fd}").startswith(f"{kind}:")
+            count += os.readlink(f"{directory}/{fd}").startswith((f"{kind}:", f"{daemon.state}/{kind}s/"))
     return count
 
 

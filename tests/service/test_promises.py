@@ -6,9 +6,12 @@ import random
 import signal
 from contextlib import suppress
 
+import pytest
+
 from helpers.client import Client, client, until_empty
 from helpers.daemon import Daemon
 from helpers.processes import sleepers
+from helpers.wait import until
 from musterd.bus.errors import BusError
 
 ROUNDS = int(os.environ.get("MUSTERD_KILL_ROUNDS", "15"))
@@ -83,6 +86,40 @@ async def _compare(promises: Promises, caller: Client) -> None:
             assert found[pid][0] == promises.kept[pid][0]
         promises.kept[pid] = (found[pid][0], title) if pid in found else ("", None)
         promises.open[pid] = {title}
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+async def test_inhibitor_lives_as_long_as_its_holder_whatever_becomes_of_the_daemon(
+    daemon: Daemon, end: signal.Signals
+) -> None:
+    with sleepers(1) as (leader,):
+        async with client(daemon.bus.address) as caller:
+            session = await caller.register(leader.pid)
+            held = [await caller.inhibit(why, session) for why in ("of one", "also", "goes meanwhile")]
+            held.append(await caller.inhibit("of all", ""))
+            (before,) = await caller.call("ListInhibitors")
+        await asyncio.to_thread(daemon.stop, end)
+        os.close(held.pop(2))
+        await asyncio.to_thread(daemon.start)
+        async with client(daemon.bus.address) as caller:
+            (after,) = await caller.call("ListInhibitors")
+            assert after == [row for row in before if row[2] != "goes meanwhile"]
+            os.close(await caller.inhibit("a new one", session))
+            for fd in held:
+                os.close(fd)
+            await until_empty(caller, "ListInhibitors")
+        left = daemon.state / "inhibitors", daemon.state / "pipes"
+        await until(lambda: [name for directory in left for name in os.listdir(directory)] == [])
+
+
+async def test_inhibitors_of_a_session_that_ended_meanwhile_are_none(daemon: Daemon) -> None:
+    async with client(daemon.bus.address) as caller:
+        with sleepers(1) as (leader,):
+            fd = await caller.inhibit("why", await caller.register(leader.pid))
+            await asyncio.to_thread(daemon.stop)
+        await asyncio.to_thread(daemon.start)
+        await until_empty(caller, "ListInhibitors")
+        os.close(fd)
 
 
 async def test_restart_loses_none_and_doubles_none(daemon: Daemon) -> None:

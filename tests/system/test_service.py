@@ -2,9 +2,13 @@
 
 from datetime import datetime
 
+import pytest
+
 from helpers.machine import NAME, ROOT, Machine
+from helpers.programs import until
 
 UNIT = "musterd.service"
+PATIENCE = 60.0  # seconds, on a busy machine
 
 
 def state(machine: Machine) -> str:
@@ -66,6 +70,19 @@ def test_restart_keeps_the_roll(musterd: Machine) -> None:
     session_id = register_remote(musterd)
     musterd.run("systemctl", "restart", UNIT)
     assert [row[0] for row in musterd.call("ListSessions")[0]] == [session_id]
+
+
+@pytest.mark.parametrize("end", ["restart", "kill --signal=KILL"])
+def test_a_hold_lives_as_long_as_its_holder(musterd: Machine, end: str) -> None:
+    holder = ("systemd-run", "--quiet", "--collect", "--unit=holder", "--property=Type=exec")
+    musterd.run(*holder, "musterctl", "hold", "--all", "--why", "for now")
+    (held,) = until(lambda: musterd.call("ListInhibitors")[0], "a hold", PATIENCE)
+    before = musterd.unit(UNIT, "MainPID")["MainPID"]
+    musterd.run("systemctl", *end.split(), UNIT)
+    until(lambda: musterd.unit(UNIT, "MainPID")["MainPID"] not in ("0", before), "another one", PATIENCE)
+    assert musterd.call("ListInhibitors") == [[held]]
+    musterd.run("systemctl", "stop", "holder")
+    until(lambda: musterd.call("ListInhibitors") == [[]], "its end", PATIENCE)
 
 
 def test_a_call_on_the_bus_starts_it(musterd: Machine) -> None:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 
 from musterd.core.errors import LimitReached
+from musterd.ports import Pipe
 
 
 class Holds:
@@ -14,19 +15,24 @@ class Holds:
         self._on_release = on_release
         self._reads: dict[int, int] = {}  # inhibitor: read end
 
-    def give_out(self, number: int) -> int:
+    def give_out(self, number: int, pipe: Pipe | None) -> int:
         """The fd for the client; the front closes our copy of it once it is sent.
 
-        Without an fd there is no inhibitor: it is given back, and LimitReached raised.
+        Without a pipe it hangs on one that ends with us. Without an fd there is no inhibitor: it is given
+        back, and LimitReached raised.
         """
         try:
-            read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            pipe = pipe or Pipe(*os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK))
         except OSError as exc:
             self._on_release(number)
             raise LimitReached(f"There is no file descriptor to be had: {exc.strerror}.") from exc
+        self.follow(number, pipe.read)
+        return pipe.write
+
+    def follow(self, number: int, read: int) -> None:
+        """That pipe is ours from now on."""
         self._reads[number] = read
         asyncio.get_running_loop().add_reader(read, self._readable, number)
-        return write
 
     def drop(self, number: int) -> None:
         """The inhibitor is gone, whoever still holds the other end."""

@@ -120,7 +120,10 @@ class ManagerInterface:
 
     async def _inhibit(self, call: Call) -> Sequence[object]:
         inhibitor = await self._manager.inhibit(await self._door.caller(call), *call.args)
-        return [self._holds.give_out(inhibitor.number)]
+        fd = self._holds.give_out(inhibitor.number, await self._manager.pipe_of(inhibitor))
+        if inhibitor.number not in self._manager.inhibitors:  # its session ended meanwhile
+            self._holds.drop(inhibitor.number)
+        return [fd]
 
     async def _list_inhibitors(self, call: Call) -> Sequence[object]:
         inhibitors = self._manager.visible_inhibitors(await self._door.caller(call))

@@ -9,6 +9,8 @@ import tomli_w
 
 from musterd.core.case import Mode
 from musterd.core.claim import Budget, Claim, ClaimId, Owner, Phase, Row, Tally
+from musterd.core.inhibitor import Inhibitor, What
+from musterd.core.inhibitor import Mode as Inhibition
 from musterd.core.session import Agent, Conversation, PidRef, Session, SessionId, Source, State
 from musterd.core.stopgate import GateMode
 from musterd.core.turn import Subagent, Turn
@@ -16,6 +18,7 @@ from musterd.core.turn import Subagent, Turn
 SESSION_VERSION = 1
 MODE_VERSION = 1
 CLAIM_VERSION = 1
+INHIBITOR_VERSION = 1
 
 T = TypeVar("T")
 
@@ -148,6 +151,18 @@ def parse_claim(text: str) -> Claim:
     for name in ("enforced", "shadowed"):
         table[name] = _tally(_table(table.get(name, {}), name))
     return _build(Claim, table)
+
+
+def format_inhibitor(inhibitor: Inhibitor) -> str:
+    table = {**asdict(inhibitor), "what": sorted(inhibitor.what)}
+    return tomli_w.dumps({"version": INHIBITOR_VERSION, "inhibitor": _plain(table)})
+
+
+def parse_inhibitor(text: str) -> Inhibitor:
+    table = _versioned(text, INHIBITOR_VERSION, "inhibitor")
+    table["what"] = frozenset(What(word) for word in _texts(table.get("what"), "what"))
+    table["mode"] = Inhibition(str(table.get("mode")))
+    return _build(Inhibitor, table)
 
 
 def _owner(values: Mapping[str, object]) -> Owner:

@@ -93,15 +93,16 @@ class StateDir:
         with open(fd, "w") as file:
             file.write(f"{os.getpid()}\n")
 
-    def replace(self, name: str, text: str) -> None:
-        """On disk when this returns."""
-        temporary = self._write(text)
+    def replace(self, name: str, text: str, *, sync: bool = True) -> None:
+        """On disk when this returns, unless it has only to outlive this process."""
+        temporary = self._write(text, sync=sync)
         try:
             os.rename(temporary, name, src_dir_fd=self.fd, dst_dir_fd=self.fd)
         except OSError:
             self._discard(temporary)
             raise
-        os.fsync(self.fd)
+        if sync:
+            os.fsync(self.fd)
 
     def create(self, name: str, text: str) -> None:
         """As replace(), but raises FileExistsError if the name is taken."""
@@ -112,12 +113,13 @@ class StateDir:
             self._discard(temporary)
         os.fsync(self.fd)
 
-    def remove(self, *names: str) -> None:
-        """Gone for good when this returns; a missing file is fine."""
+    def remove(self, *names: str, sync: bool = True) -> None:
+        """Gone for good when this returns; a missing file is fine. `sync` as of replace()."""
         for name in names:
             with suppress(FileNotFoundError):
                 os.unlink(name, dir_fd=self.fd)
-        os.fsync(self.fd)
+        if sync:
+            os.fsync(self.fd)
 
     def read(self, name: str) -> str:
         """The text of one of our files. ValueError says what is odd about it; FileNotFoundError."""

@@ -6,27 +6,34 @@ import os
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import ParamSpec, TypeVar
 
 from musterd.core.claim import Claim, ClaimId
 from musterd.core.errors import AlreadyRegistered, InvalidArgs
+from musterd.core.inhibitor import Inhibitor
 from musterd.core.session import Session, SessionId
 from musterd.core.state import (
     Modes,
     format_claim,
+    format_inhibitor,
     format_modes,
     format_session,
     parse_claim,
+    parse_inhibitor,
     parse_modes,
     parse_session,
 )
-from musterd.ports import Loaded
+from musterd.ports import Loaded, Pipe
 
+from . import pipes
 from .statedir import StateDir, failed
 
 MODE = "mode.toml"
 SESSIONS = "sessions"
 CLAIMS = "claims"
+INHIBITORS = "inhibitors"
+PIPES = "pipes"
 SUFFIX = ".toml"
 LOCK = "lock"
 QUARANTINE = "quarantine"
@@ -53,6 +60,8 @@ class FileStore:
             self._lock = self._top.lock(LOCK)
             self._sessions = self._directory(os.path.join(path, SESSIONS))
             self._claims = self._directory(os.path.join(path, CLAIMS))
+            self._inhibitors = self._directory(os.path.join(path, INHIBITORS))
+            self._pipes = self._directory(os.path.join(path, PIPES))
             self._quarantine = self._directory(os.path.join(path, QUARANTINE))
         except OSError as exc:
             self._close()
@@ -85,6 +94,18 @@ class FileStore:
 
     async def remove_claim(self, claim_id: ClaimId) -> None:
         await self._remove(self._claims, "claim", claim_id)
+
+    async def create_pipe(self, inhibitor: Inhibitor) -> Pipe:
+        try:
+            return await self._run(self._create_pipe, inhibitor)
+        except OSError as exc:
+            raise self._failed(f"write inhibitor '{inhibitor.number}'", exc) from exc
+
+    async def remove_pipe(self, number: int) -> None:
+        try:
+            await self._run(self._remove_pipe, number)
+        except OSError as exc:
+            raise self._failed(f"remove inhibitor '{number}'", exc) from exc
 
     async def save_modes(self, modes: Modes) -> None:
         try:
@@ -148,14 +169,42 @@ class FileStore:
             raise OSError(errno.ENOENT, "the directory was removed or replaced; restart musterd")
         self._sessions.probe()
 
+    def _create_pipe(self, inhibitor: Inhibitor) -> Pipe:
+        pipe = pipes.make(self._pipes, str(inhibitor.number))
+        try:
+            name = _file_name(str(inhibitor.number))
+            self._inhibitors.replace(name, format_inhibitor(inhibitor), sync=False)
+        except BaseException:
+            os.close(pipe.read)
+            os.close(pipe.write)
+            pipes.remove(self._pipes, str(inhibitor.number))
+            raise
+        return pipe
+
+    def _remove_pipe(self, number: int) -> None:
+        self._inhibitors.remove(_file_name(str(number)), sync=False)
+        pipes.remove(self._pipes, str(number))
+
+    def _find_held(self, quarantined: dict[str, str]) -> list[tuple[Inhibitor, int]]:
+        """Those whose pipe somebody has open; the others went while nobody looked."""
+        held = []
+        for inhibitor in self._read_all(self._inhibitors, _parse_inhibitor, quarantined):
+            if (read := pipes.find(self._pipes, str(inhibitor.number))) is not None:
+                held.append((inhibitor, read))
+            else:
+                with suppress(OSError):  # they are looked at again at the next start
+                    self._inhibitors.remove(_file_name(str(inhibitor.number)), sync=False)
+        pipes.clean(self._pipes, but={str(inhibitor.number) for inhibitor, _ in held})
+        return held
+
     def _load(self) -> Loaded:
         quarantined: dict[str, str] = {}
-        for directory in (self._top, self._sessions, self._claims):
+        for directory in (self._top, self._sessions, self._claims, self._inhibitors):
             directory.clean()
         sessions = self._read_all(self._sessions, _parse_session, quarantined)
         claims = self._read_all(self._claims, _parse_claim, quarantined)
         modes = self._read(self._top, MODE, lambda _, text: parse_modes(text), quarantined)
-        return Loaded(sessions, modes or Modes(), quarantined, claims)
+        return Loaded(sessions, modes or Modes(), quarantined, claims, self._find_held(quarantined))
 
     def _read_all(
         self, directory: StateDir, parse: Callable[[str, str], R], quarantined: dict[str, str]
@@ -189,6 +238,12 @@ def _parse_claim(name: str, text: str) -> Claim:
     claim = parse_claim(text)
     _check_name(name, "claim", claim.id)
     return claim
+
+
+def _parse_inhibitor(name: str, text: str) -> Inhibitor:
+    inhibitor = parse_inhibitor(text)
+    _check_name(name, "inhibitor", str(inhibitor.number))
+    return inhibitor
 
 
 def _check_name(name: str, what: str, held: str) -> None:
