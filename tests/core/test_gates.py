@@ -435,14 +435,30 @@ def test_gate_that_breaks_keeps_and_is_told_of(
     assert told == ["broken: KeyError('no such thing')"]
 
 
-def test_most_private_memory_goes_first_and_longest_quiet_breaks_ties() -> None:
-    small = case()
-    big = case(look=look(usage=replace(look().usage, private=900)))
-    long_quiet = case(
-        session=turned(started=0, ended=0, settled=NOW - 90 * MINUTE, heard=0),
-        look=look(transcript=Transcript(1, 2, 3000, NOW - 90 * MINUTE, is_complete=True)),
-    )
-    assert rank([small, long_quiet, big]) == [big, long_quiet, small]
+MIB = 2**20
+
+
+@pytest.mark.parametrize(
+    ("why", "first", "second"),
+    [
+        ("most memory", (900 * MIB, 5 * MIB, 60), (300 * MIB, 3000, 90)),
+        ("least to read again, where memory is alike", (300 * MIB, 3000, 60), (310 * MIB, 5 * MIB, 90)),
+        ("longest quiet, where that is alike, too", (300 * MIB, 3100, 90), (310 * MIB, 3000, 60)),
+    ],
+)
+def test_what_goes_first(why: str, first: tuple[int, int, int], second: tuple[int, int, int]) -> None:
+    def idle(private: int, record: int, minutes: int) -> Case:
+        since = NOW - minutes * MINUTE
+        return case(
+            session=turned(started=0, ended=0, settled=since, heard=0),
+            look=look(
+                usage=replace(look().usage, private=private),
+                transcript=Transcript(1, 2, record, since, is_complete=True),
+            ),
+        )
+
+    cases = [idle(*first), idle(*second)]
+    assert rank(cases) == rank(cases[::-1]) == cases
 
 
 def test_pid_is_another_process_after_a_reboot() -> None:

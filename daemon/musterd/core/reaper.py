@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from musterd.core.case import Case, Explanation, Finding, Gate, Outcome, Verdict, World
+from musterd.core.evidence import Transcript
 from musterd.core.gates import CASE_GATES, WORLD_GATES, quiet_since
 
 Broke = Callable[[str, Exception], None]
@@ -33,5 +34,22 @@ def explain(case: Case, world: World, broke: Broke = lambda _gate, _exc: None) -
 
 
 def rank(cases: Sequence[Case]) -> list[Case]:
-    """Most private memory first; the longest quiet breaks ties. For cases whose verdict is reap."""
-    return sorted(cases, key=lambda case: (-case.look.usage.private, quiet_since(case)))
+    """Most private memory first; of what is alike, what costs least to resume; then the longest quiet.
+
+    For cases whose verdict is reap.
+    """
+    return sorted(
+        cases,
+        key=lambda case: (-_class(case.look.usage.private), _class(_resume_cost(case)), quiet_since(case)),
+    )
+
+
+def _class(size: int) -> int:
+    """Sizes within a factor of two are alike: some more memory is not worth a long conversation."""
+    return size.bit_length()
+
+
+def _resume_cost(case: Case) -> int:
+    """What its agent reads again, and pays for: bytes of its record."""
+    record = case.look.transcript
+    return record.size if isinstance(record, Transcript) else 0
