@@ -11,8 +11,8 @@ import psutil
 import pytest
 from hypothesis import HealthCheck, settings
 
+from helpers.patience import PATIENCES
 from helpers.private_bus import DBusDaemon, PrivateBus
-from musterd.host import programs
 
 # Seconds; a test that waits longer waits for something that will not come.
 TEST_TIMEOUT = float(os.environ.get("MUSTERD_TEST_TIMEOUT", "300"))
@@ -27,27 +27,12 @@ settings.register_profile(
 )
 settings.load_profile("musterd")
 
-# What the parts of the daemon that run within a test wait for: real programs, which a busy machine may keep
-# waiting. A test of such a patience sets that one itself.
-PATIENCE = 60.0  # seconds
-PATIENCES = {
-    "musterd.host.panes": ("START_TIMEOUT",),
-    "musterd.host.query": ("TIMEOUT",),
-    "musterd.host.tmux": ("TIMEOUT",),
-    "musterd.host.workers": ("PATIENCE",),
-    "musterd.warden.ending": ("KILL_PATIENCE", "LOOK_PATIENCE", "QUIT_PATIENCE", "TERM_PATIENCE"),
-    "musterd.warden.notice": ("NOTICE_PATIENCE", "PROMPT_PATIENCE", "TYPING_PATIENCE"),
-    "musterd.warden.revive": ("TMUX_PATIENCE",),
-}
-
 
 @pytest.fixture(scope="session", autouse=True)
 def patience() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        for module, names in PATIENCES.items():
-            for name in names:
-                patch.setattr(f"{module}.{name}", PATIENCE)
-        patch.setattr("musterd.host.programs._LOOKS", round(PATIENCE / programs._PAUSE))
+        for target, value in PATIENCES.items():
+            patch.setattr(target, value)
         yield
 
 

@@ -50,6 +50,8 @@ class CallFailed(Exception):
 class Daemon:
     """`python -m musterd --user` with a state directory of its own; ready when the block begins."""
 
+    module = "musterd"
+
     def __init__(
         self, work: Path, bus: PrivateBus, config: str = ALONE, home: Path | None = None, **env: str
     ) -> None:
@@ -66,7 +68,7 @@ class Daemon:
         (work / "meminfo").write_text(MEMINFO)
 
     @classmethod
-    def eager(cls, work: Path, bus: PrivateBus, home: Path | None = None, more: str = "") -> "Daemon":
+    def eager(cls, work: Path, bus: PrivateBus, home: Path | None = None, more: str = "") -> Self:
         return cls(work, bus, EAGER.format(work=work) + more, home)
 
     def press(self, *, pressed: bool = True) -> None:
@@ -93,7 +95,7 @@ class Daemon:
     @property
     def command(self) -> list[str]:
         return [
-            sys.executable, "-m", "musterd", "--user", "--bus", self.bus.address,
+            sys.executable, "-m", self.module, "--user", "--bus", self.bus.address,
             "--config", str(self.config), "--state-dir", str(self.state), "--log-level", "debug",
         ]  # fmt: skip
 

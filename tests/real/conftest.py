@@ -1,7 +1,10 @@
-"""Real agents: a laboratory, and the real daemon that watches it."""
+"""Real agents: a laboratory, and the real daemon that watches it.
+
+All wait for each other as long as a busy machine needs. A test of such a limit sets that one itself.
+"""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,19 @@ import pytest
 from helpers.daemon import DAEMON, Daemon
 from helpers.private_bus import PrivateBus
 
-from .agents import Lab
+from .agents import HOOK_PATIENCE, Lab
+
+HELPERS = Path(__file__).parents[1]
+PATIENT = f'[stop-gate]\nhook-timeout = "{HOOK_PATIENCE}s"\ncheck-timeout = "30s"\n'
+
+
+class PatientDaemon(Daemon):
+    """With the patience that its parts have within a test."""
+
+    module = "helpers.patience"
+
+    def env(self, **more: str) -> Mapping[str, str]:
+        return super().env(**{"PYTHONPATH": f"{DAEMON}:{HELPERS}", **more})
 
 
 @pytest.fixture
@@ -26,7 +41,8 @@ def hooked_lab(tmp_path: Path, private_bus: PrivateBus) -> Iterator[Lab]:
     programs.mkdir()
     _program(programs / "musterctl", private_bus.address)
     hook = programs / "musterd-hook"
-    hook.write_text(f'#!/bin/sh\nMUSTERD_BUS={private_bus.address} exec {DAEMON}/musterd-hook "$@"\n')
+    environ = f"MUSTERD_BUS={private_bus.address} MUSTERD_HOOK_TIMEOUT={HOOK_PATIENCE}"
+    hook.write_text(f'#!/bin/sh\n{environ} exec {DAEMON}/musterd-hook "$@"\n')
     hook.chmod(0o755)
     with Lab(tmp_path / "lab", programs / "musterctl") as lab:
         yield lab
@@ -44,12 +60,12 @@ def _program(path: Path, bus: str) -> None:
 
 @pytest.fixture
 def hooked_daemon(tmp_path: Path, private_bus: PrivateBus, hooked_lab: Lab) -> Iterator[Daemon]:
-    with Daemon.eager(tmp_path, private_bus, hooked_lab.home) as daemon:
+    with PatientDaemon.eager(tmp_path, private_bus, hooked_lab.home, PATIENT) as daemon:
         yield daemon
 
 
 @pytest.fixture
 def daemon(tmp_path: Path, private_bus: PrivateBus, lab: Lab) -> Iterator[Daemon]:
     """Its home is that of the agents, and it judges within seconds."""
-    with Daemon.eager(tmp_path, private_bus, lab.home) as daemon:
+    with PatientDaemon.eager(tmp_path, private_bus, lab.home, PATIENT) as daemon:
         yield daemon

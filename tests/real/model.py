@@ -113,6 +113,8 @@ def read_gemini(body: Json) -> Request:
 
 def decide(request: Request, number: int) -> Reply:
     if request.tool_result is not None:
+        if call := wait_on(request):
+            return Reply(number, [], call=call)
         text = f"MOCK-DONE-{number}: the tool answered {len(request.tool_result)} characters."
         return Reply(number, [text])
     text = f"MOCK-REPLY-{number}: this is the fixed reply of the mock model."
@@ -137,6 +139,14 @@ def wanted_call(request: Request) -> Call | None:
     return None
 
 
+def wait_on(request: Request) -> Call | None:
+    """Codex has a tool run on after half a minute, and says so: then it is waited for anew."""
+    running = re.search(r"Process running with session ID (\d+)", request.tool_result or "")
+    if running is None:
+        return None
+    return Call("write_stdin", {"session_id": int(running.group(1)), "chars": "", "yield_time_ms": 300000})
+
+
 def shell_call(request: Request, command: str) -> Call | None:
     """The agent's own shell tool, with what its schema asks for."""
     tool = next((name for name in SHELL_TOOLS if name in request.tools), None)
@@ -148,6 +158,8 @@ def shell_call(request: Request, command: str) -> Call | None:
     arguments: Json = {name: ["bash", "-lc", command] if listed else command}
     if "description" in known:
         arguments["description"] = "mock shell call"
+    if "milliseconds" in known.get("timeout", {}).get("description", ""):  # opencode: two minutes by itself
+        arguments["timeout"] = 3600000
     if "yield_time_ms" in known:  # codex: stay in the foreground
         arguments["yield_time_ms"] = 30000
     if "MOCK:escalate" in request.prompt and "sandbox_permissions" in known:

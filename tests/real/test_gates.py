@@ -9,9 +9,9 @@ import pytest
 
 from helpers.client import client
 from helpers.daemon import NAME, Daemon
-from musterd.bus.signals import Match
+from musterd.bus.signals import Match, Signal
 
-from .agents import AGENTS, PATIENCE, Lab, until
+from .agents import AGENTS, FOR_EVER, PATIENCE, Lab, until
 from .test_life import appear, child_named, state_is, the_one
 
 pytestmark = pytest.mark.real
@@ -39,9 +39,7 @@ def test_permission_dialog_keeps_and_its_answer_frees(
     session = until(lambda: the_one(hooked_lab, daemon, agent), PATIENCE, "it is on the roll")["Id"]
     until(state_is(daemon, session, "waiting"), PATIENCE, "it waits")
     assert daemon.explain(session)[0] == "keep"
-    pane.wait_for(dialog)  # its hook comes before it
-    pane.press("Escape")
-    until(state_is(daemon, session, "idle"), PATIENCE, "it is idle")
+    pane.escape(dialog, state_is(daemon, session, "idle"))  # its hook comes before it is shown
 
 
 @pytest.mark.parametrize("key", ["pi", "codex", "gemini"])
@@ -51,38 +49,37 @@ def test_draft_keeps_and_is_kept(hooked_lab: Lab, hooked_daemon: Daemon, key: st
     pane.wait_for("MOCK-REPLY")
     eligible(hooked_daemon, session)
     pane.type("not sent yet")
-    verdict, _, gates = hooked_daemon.explain(session)
-    assert verdict == "keep"
-    assert gates["pending"] == ("keep", "text is typed but not sent")
+
+    def is_known() -> bool:
+        verdict, _, gates = hooked_daemon.explain(session)
+        assert verdict == "keep"
+        return gates["pending"] == ("keep", "text is typed but not sent")
+
+    until(is_known, PATIENCE, "its draft keeps it")
     assert "not sent yet" in pane.screen()
 
 
 @pytest.mark.parametrize(
-    ("key", "offer"), [("pi", "Working"), ("codex", "esc to interrupt"), ("opencode", "esc interrupt")]
+    ("key", "offer"),
+    [("pi", "Working"), ("codex", "esc to interrupt"), ("opencode", "esc (again to )?interrupt")],
 )
 def test_interrupted_turn_is_a_turn_that_ended(
     hooked_lab: Lab, hooked_daemon: Daemon, key: str, offer: str
 ) -> None:
     pane, session, _ = appear(hooked_lab, hooked_daemon, AGENTS[key])
-    pane.submit("please MOCK:hang=600")  # longer than anybody waits here: nothing but Escape ends it
+    pane.submit(f"please MOCK:hang={FOR_EVER}")
     until(state_is(hooked_daemon, session, "busy"), PATIENCE, "it is busy")
-    pane.wait_for(offer)  # a key pressed before is lost; its hook comes sooner
-    pane.press("Escape")
-    if key == "opencode":
-        pane.wait_for("again to interrupt")
-        pane.press("Escape")
-    until(state_is(hooked_daemon, session, "idle"), PATIENCE, "it is idle")
+    pane.escape(offer, state_is(hooked_daemon, session, "idle"))
     eligible(hooked_daemon, session)
 
 
 def test_tool_that_lives_on_after_escape_keeps(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
     """Codex calls it a background terminal; its turn is over, its work is not."""
     pane, session, _ = appear(hooked_lab, hooked_daemon, AGENTS["codex"])
-    pane.submit("please MOCK:sleep=600")
+    pane.submit(f"please MOCK:sleep={FOR_EVER}")
     until(lambda: child_named(pane, "sleep"), PATIENCE, "its tool runs")
-    pane.wait_for(r"Working \([1-9]")  # sooner, and Escape ends the tool with the turn
-    pane.press("Escape")
-    until(state_is(hooked_daemon, session, "idle"), PATIENCE, "it is idle")
+    pane.wait_for("1 background terminal running")  # sooner, and Escape ends the tool with the turn
+    pane.escape("esc to interrupt", state_is(hooked_daemon, session, "idle"))
     verdict, _, gates = hooked_daemon.explain(session)
     assert verdict == "keep"
     assert gates["children"][0] == "keep"
@@ -97,24 +94,35 @@ def test_two_in_one_directory_stay_two_over_a_restart(hooked_lab: Lab, hooked_da
     for pane in panes:
         pane.wait_for("MOCK-REPLY")
     ids = ours(hooked_lab, daemon)
-    talks = {daemon.session(one)["AgentSessionId"] for one in ids}
-    assert len(talks) == 2
+    until(lambda: len(talks(daemon, ids)) == 2, PATIENCE, "each says which conversation it is")
+    before = talks(daemon, ids)
     daemon.restart(signal.SIGKILL)
     assert ours(hooked_lab, daemon) == ids
-    assert {daemon.session(one)["AgentSessionId"] for one in ids} == talks
+    until(lambda: talks(daemon, ids) == before, PATIENCE, "their conversations are known again")
     for one in ids:
         until(state_is(daemon, one, "idle"), PATIENCE, "it is still idle")
         eligible(daemon, one)
+    assert ours(hooked_lab, daemon) == ids
+    assert talks(daemon, ids) == before
+
+
+def talks(daemon: Daemon, ids: list[str]) -> set[str]:
+    return {daemon.session(one)["AgentSessionId"] for one in ids} - {""}
 
 
 async def test_killed_one_leaves_the_roll_at_once(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
     _, session, _ = await asyncio.to_thread(appear, hooked_lab, hooked_daemon, AGENTS["codex"])
     leader = hooked_daemon.session(session)["Leader"]
     gone: asyncio.Future[float] = asyncio.get_running_loop().create_future()
+
+    def heard(told: Signal) -> None:
+        if told.args[0] == session and not gone.done():
+            gone.set_result(time.monotonic())
+
     async with client(hooked_daemon.bus.address) as caller:
         await caller.bus.subscribe(
             Match(NAME, interface=f"{NAME}.Manager", member="SessionRemoved"),
-            lambda _: gone.set_result(time.monotonic()),
+            heard,
         )
         began = time.monotonic()
         os.kill(leader, signal.SIGKILL)

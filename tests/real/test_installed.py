@@ -34,10 +34,13 @@ def standing(lab: Lab, name: str) -> dict[str, object]:
 
 def test_codex_asks_its_user_once_and_then_runs_them(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
     agent, lab = AGENTS["codex"], hooked_lab
+    lab.is_patient = False  # else another installation would change them
     pane = lab.start(agent, "--no-alt-screen", wait=False)
     pane.wait_for("Hooks need review")
     assert str(standing(lab, "codex")["Doubt"]).startswith("not trusted yet")
-    pane.press("Down", "Enter")
+    pane.press("Down")
+    pane.wait_for(r"^\S 2. Trust all and continue")
+    pane.press("Enter")
     pane.wait_for(agent.ready)
     until(lambda: standing(lab, "codex")["Doubt"] == "", PATIENCE, "they are trusted")
     assert standing(lab, "codex")["HeardUSec"] == 0
@@ -58,10 +61,10 @@ def test_a_turn_that_is_held_goes_on_with_the_reason(hooked_lab: Lab, key: str, 
     pane = lab.start(agent)
     pane.submit("hello")
     stops = Path(f"{hook}.stops")
-    until(lambda: stops.exists() and len(stops.read_text().splitlines()) == 2, 60, "it stops again")
-    screen = pane.wait_for("tangerine", 10)
+    until(lambda: stops.exists() and len(stops.read_text().splitlines()) == 2, PATIENCE, "it stops again")
+    pane.wait_for("tangerine")
     if key == "opencode":
-        assert "Your user did not write this" in screen
+        pane.wait_for("Your user did not write this")
     prompts = [line for line in lab.model_log.read_text().splitlines() if "tangerine" in line]
     assert prompts
 
@@ -76,7 +79,7 @@ def test_pi_leaves_by_itself_when_it_is_reaped(hooked_lab: Lab, hooked_daemon: D
     reaper_on(daemon)
     began = time.monotonic()
     daemon.press()
-    until(lambda: ended(daemon, session), 60, "it is ended")
+    until(lambda: ended(daemon, session), PATIENCE, "it is ended")
     daemon.press(pressed=False)
     (rows,) = daemon.call("ListEvents", "utts", 50, 0, 0, session)
     told = next(text for *_, kind, _, text in rows if kind == "reaped")

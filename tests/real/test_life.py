@@ -11,7 +11,7 @@ import pytest
 
 from helpers.daemon import Daemon
 
-from .agents import AGENTS, PATIENCE, Agent, Lab, Pane, until
+from .agents import AGENTS, FOR_EVER, PATIENCE, Agent, Lab, Pane, until
 
 pytestmark = pytest.mark.real
 
@@ -51,14 +51,11 @@ def appear(lab: Lab, daemon: Daemon, agent: Agent) -> tuple[Pane, str, float]:
 
 def live(lab: Lab, daemon: Daemon, agent: Agent) -> None:
     pane, session_id, appeared = appear(lab, daemon, agent)
-    pane.submit("please MOCK:sleep=60")
+    pane.submit(f"please MOCK:sleep={FOR_EVER}")
     until(lambda: child_named(pane, "sleep"), PATIENCE, "its tool runs")
     busy = timed(state_is(daemon, session_id, "busy"), PATIENCE, "it is busy")
-    verdict, _, gates = daemon.explain(session_id)
-    assert verdict == "keep"
-    assert gates["children"][0] == "keep", gates
-    assert "sleep" in gates["children"][1]
-    assert gates["turn"][0] != "pass"
+    until(lambda: "sleep" in kept_by_children(daemon, session_id), PATIENCE, "its tool is named")
+    assert daemon.explain(session_id)[2]["turn"][0] != "pass"
     end_tool(pane)
     pane.wait_for("MOCK-DONE")
     idle = timed(state_is(daemon, session_id, "idle"), PATIENCE, "it is idle")
@@ -93,17 +90,25 @@ def test_idle_one_is_eligible_and_is_reaped_under_pressure(
     until(state_is(daemon, session_id, "idle"), PATIENCE, "it is idle")
     until(lambda: daemon.explain(session_id)[0] == "eligible", PATIENCE, "it is eligible")
     daemon.press()
-    verdict = until(lambda: daemon.explain(session_id)[0] == "reap", PATIENCE, "it would be reaped")
-    assert verdict, daemon.explain(session_id)
-    kinds = until(
-        lambda: [row[3] for row in daemon.call("ListEvents", "utts", 50, 0, 0, session_id)[0]],
-        PATIENCE, "history",
-    )  # fmt: skip
-    assert "verdict" in kinds
+    until(lambda: daemon.explain(session_id)[0] == "reap", PATIENCE, "it would be reaped")
+    until(lambda: "verdict" in kinds_of_events(daemon, session_id), PATIENCE, "history")
     # The other direction, in the same wiring: work begins, and nothing would touch it.
-    pane.submit("please MOCK:sleep=60")
+    pane.submit(f"please MOCK:sleep={FOR_EVER}")
     until(lambda: child_named(pane, "sleep"), PATIENCE, "its tool runs")
     assert daemon.explain(session_id)[0] == "keep"
+
+
+def kept_by_children(daemon: Daemon, session_id: str) -> str:
+    """Their names. Programs of a hook may be among them, and no more than a few are named."""
+    verdict, _, gates = daemon.explain(session_id)
+    assert verdict == "keep"
+    assert gates["children"][0] == "keep", gates
+    return gates["children"][1]
+
+
+def kinds_of_events(daemon: Daemon, session_id: str) -> list[str]:
+    (rows,) = daemon.call("ListEvents", "utts", 50, 0, 0, session_id)
+    return [kind for _, _, _, kind, *_ in rows]
 
 
 def child_named(pane: Pane, name: str) -> int:

@@ -7,8 +7,8 @@ import pytest
 
 from helpers.daemon import Daemon
 
-from .agents import AGENTS, PATIENCE, Lab, Pane, descendants, until
-from .test_life import appear, child_named, comm, state_is
+from .agents import AGENTS, FOR_EVER, PATIENCE, Lab, Pane, descendants, until
+from .test_life import appear, child_named, comm, end_tool, kinds_of_events, state_is
 
 pytestmark = pytest.mark.real
 
@@ -19,6 +19,23 @@ def reaper_on(daemon: Daemon) -> None:
     """For the agents of the test alone."""
     daemon.leave_others_alone()
     daemon.call("Reaper.SetMode", "ss", "on", "a test")
+
+
+def press(daemon: Daemon, *, pressed: bool = True) -> None:
+    """As the daemon knows."""
+    daemon.press(pressed=pressed)
+    until(lambda: (daemon.get("Reaper.Tier") != "normal") is pressed, PATIENCE, "the pressure is read")
+
+
+def judged(daemon: Daemon, times: int) -> None:
+    """Wait until the reaper has looked at all that often: nobody else may ask for a verdict meanwhile."""
+    seen = {daemon.get("Reaper.LastEvaluationUSec")}
+
+    def is_enough() -> bool:
+        seen.add(daemon.get("Reaper.LastEvaluationUSec"))
+        return len(seen) > times
+
+    until(is_enough, PATIENCE, f"{times} evaluations")
 
 
 def ended(daemon: Daemon, session: str) -> dict[str, object] | None:
@@ -48,21 +65,23 @@ def test_idle_one_is_reaped_and_resumed_where_it_was(
     terminal, talk = (daemon.session(session)[name] for name in ("Terminal", "AgentSessionId"))
     reaper_on(daemon)
     daemon.press()
-    values = until(lambda: ended(daemon, session), 60, "it is ended")
+    values = until(lambda: ended(daemon, session), PATIENCE, "it is ended")
     daemon.press(pressed=False)
     assert values["EndedReason"] == "reaped"
-    assert [pid for pid in before if Path(f"/proc/{pid}").exists()] == []
+    until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before), PATIENCE, "its shell knows")
     assert not daemon.get("Reaper.AutoDisabled"), daemon.get("Reaper.AutoDisabledReason")
     (rows,) = daemon.call("ListEvents", "utts", 50, 0, 0, session)
-    kinds = [kind for _, _, _, kind, *_ in rows]
-    assert kinds.count("reaped") == 1
+    assert kinds_of_events(daemon, session).count("reaped") == 1
     freed = next(text for *_, kind, _, text in rows if kind == "reaped")
     print(f"{key}: {freed.partition(';')[0]}")
 
+    pane.press("C-l")
+    until(lambda: "marmalade" not in pane.screen(), PATIENCE, "its shell has cleared the screen")
     assert daemon.call("ResumeSession", "s", session) == [session]
+    until(lambda: not ended(daemon, session), PATIENCE, "it is back")
+    assert daemon.session(session)["Terminal"] == terminal, pane.screen()
     until(lambda: daemon.session(session)["AgentSessionId"] == talk, PATIENCE, "the same conversation")
-    assert daemon.session(session)["Terminal"] == terminal
-    pane.wait_for("marmalade", 30)
+    pane.wait_for("marmalade")
     assert daemon.explain(session)[0] == "keep"
 
 
@@ -73,15 +92,17 @@ def test_working_one_is_not_reaped_whatever_the_pressure(
     daemon = hooked_daemon
     pane, session, _ = appear(hooked_lab, daemon, AGENTS[key])
     reaper_on(daemon)
-    daemon.press()
-    pane.submit("please MOCK:sleep=8")
+    press(daemon)
+    pane.submit(f"please MOCK:sleep={FOR_EVER}")
     until(lambda: child_named(pane, "sleep"), PATIENCE, "its tool runs")
     leader = daemon.session(session)["Leader"]
+    judged(daemon, 6)
+    press(daemon, pressed=False)  # else it is reaped once its turn is over, and rightly so
+    end_tool(pane)
     pane.wait_for("MOCK-DONE")
     assert daemon.session(session)["Leader"] == leader
     assert comm(leader)
-    (rows,) = daemon.call("ListEvents", "utts", 50, 0, 0, session)
-    assert "reaped" not in [kind for _, _, _, kind, *_ in rows]
+    assert "reaped" not in kinds_of_events(daemon, session)
     os.kill(leader, 0)
 
 
@@ -91,11 +112,12 @@ def test_draft_is_not_lost(hooked_lab: Lab, hooked_daemon: Daemon, key: str) -> 
     pane, session, _ = appear(hooked_lab, daemon, AGENTS[key])
     pane.submit("hello")
     pane.wait_for("MOCK-REPLY")
+    until(lambda: daemon.explain(session)[0] == "eligible", PATIENCE, "it is eligible")
     pane.type("half a thought")
     reaper_on(daemon)
-    daemon.press()
+    press(daemon)
     until(lambda: daemon.explain(session)[1] == "pending", PATIENCE, "its draft keeps it")
-    for _ in range(3):
-        assert daemon.explain(session)[1] == "pending"
+    judged(daemon, 3)
+    assert daemon.explain(session)[1] == "pending"
     assert "half a thought" in pane.screen()
     assert daemon.session(session)["State"] == "idle"

@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from helpers.hook import fake_daemon
 from helpers.private_bus import DBusDaemon, PrivateBus
 from musterd.core.stopgate import HEAD
 
-from .agents import AGENTS, PATIENCE, Lab, Pane, until
+from .agents import AGENTS, HOOK_PATIENCE, PATIENCE, Lab, Pane, until, whole_lines
 from .test_gates import ours
 from .test_life import appear, state_is
 
@@ -72,7 +73,7 @@ def kinds(lab: Lab) -> list[str]:
 
 def told(lab: Lab) -> list[str]:
     """The prompts of the model in which the gate speaks."""
-    asked = map(json.loads, lab.model_log.read_text().splitlines())
+    asked = map(json.loads, whole_lines(lab.model_log))
     prompts = [one["prompt"] for one in asked if "prompt" in one and not one["goes_on"]]
     return [prompt for prompt in prompts if "Go on with it" in prompt]
 
@@ -81,10 +82,14 @@ def is_at_rest(pane: Pane, key: str) -> bool:
     return not re.search(BUSY[key], f"{pane.show('#{pane_title}')}\n{pane.screen()}", re.MULTILINE)
 
 
-def point(lab: Lab, bus: str) -> None:
-    """Its hooks call there from now on, by the same command line, and note when they have answered."""
+def point(lab: Lab, bus: str, limit: str = f"{HOOK_PATIENCE}") -> None:
+    """Its hooks call there from now on, by the same command line, and note when they have answered.
+
+    `limit` is for how long they wait, in seconds; "" as shipped.
+    """
     hook = program(lab)
-    script = f'#!/bin/sh\nMUSTERD_BUS={bus} {DAEMON}/musterd-hook "$@"\necho "$2" >>{hook}.log\n'
+    environ = f"MUSTERD_BUS={bus} MUSTERD_HOOK_TIMEOUT={limit}"
+    script = f'#!/bin/sh\n{environ} {DAEMON}/musterd-hook "$@"\necho "$2" >>{hook}.log\n'
     hook.with_suffix(".new").write_text(script)
     hook.with_suffix(".new").chmod(0o755)
     hook.with_suffix(".new").rename(hook)
@@ -105,16 +110,19 @@ def answers(pane: Pane) -> set[str]:
     return set(re.findall(r"MOCK-(?:REPLY|DONE)-\d+", pane.screen()))
 
 
-def turn(pane: Pane, key: str, prompt: str = "hello", *, asks: bool = True) -> float:
+GREETINGS = (f"hello {number}" for number in count(1))  # one that is on the screen already has no echo
+
+
+def turn(pane: Pane, key: str, prompt: str = "", *, asks: bool = True) -> float:
     """Have a prompt answered -> seconds until its turn has ended."""
-    before, count = answers(pane), asked(pane.lab, key)
-    pane.type(prompt)
+    before, asked_before = answers(pane), asked(pane.lab, key)
+    pane.type(prompt or next(GREETINGS))
     began = time.monotonic()
     pane.press("Enter")
-    until(lambda: answers(pane) - before, 40, "an answer")
+    until(lambda: answers(pane) - before, PATIENCE, "an answer")
     if asks:
-        until(lambda: asked(pane.lab, key) > count, 40, "it was asked whether the turn may end")
-    until(lambda: is_at_rest(pane, key), 40, "the turn ends")
+        until(lambda: asked(pane.lab, key) > asked_before, PATIENCE, "it was asked whether the turn may end")
+    until(lambda: is_at_rest(pane, key), PATIENCE, "the turn ends")
     return time.monotonic() - began
 
 
@@ -128,15 +136,17 @@ def announced(daemon: Daemon) -> Iterator[Callable[[], list[str]]]:
         try:
             assert monitor.stderr
             assert monitor.stderr.readline()  # now it hears them
-            yield lambda: [json.loads(line)["payload"]["data"][1] for line in heard.read_text().splitlines()]
+            yield lambda: [json.loads(line)["payload"]["data"][1] for line in whole_lines(heard)]
         finally:
             monitor.terminate()
 
 
-def begin(lab: Lab, daemon: Daemon, key: str, mode: str, task: str) -> tuple[Pane, str]:
+def begin(
+    lab: Lab, daemon: Daemon, key: str, mode: str, task: str, limit: str = f"{HOOK_PATIENCE}"
+) -> tuple[Pane, str]:
     lab.ctl("gate", "mode", mode)
     tools(lab, task)
-    point(lab, daemon.bus.address)
+    point(lab, daemon.bus.address, limit)
     pane, session, _ = appear(lab, daemon, AGENTS[key])
     return pane, session
 
@@ -148,12 +158,12 @@ def test_owner_is_held_with_the_reasons_and_goes_on_until_it_is_done(
     lab, daemon = hooked_lab, hooked_daemon
     pane, session = begin(lab, daemon, key, "enforce", FINISH)
     pane.submit("please MOCK:sh=~/claim")
-    until(lambda: kinds(lab)[-2:] == ["claim", "stop"], 60, "it may stop")
+    until(lambda: kinds(lab)[-2:] == ["claim", "stop"], PATIENCE, "it may stop")
     assert kinds(lab) == ["gate-mode", "claim", "held", "claim", "stop"]
     assert len(told(lab)) == 1
     assert HEAD in told(lab)[0]
     assert "is active, not done" in told(lab)[0]
-    assert "tidy up" in pane.screen()
+    pane.wait_for("tidy up")
     until(state_is(daemon, session, "idle"), PATIENCE, "it is idle")
     turn(pane, key)
     assert len(told(lab)) == 1
@@ -167,7 +177,7 @@ def test_after_its_budget_it_may_stop_and_that_is_announced(
     with announced(daemon) as verdicts:
         pane, session = begin(lab, daemon, key, "enforce", MOVE_ON)
         pane.submit("please MOCK:sh=~/claim")
-        until(lambda: kinds(lab)[-1] == "let-go", 80, "it may stop")
+        until(lambda: kinds(lab)[-1] == "let-go", PATIENCE, "it may stop")
         until(lambda: len(verdicts()) == 4, PATIENCE, "it is announced")
         assert verdicts() == ["block", "block", "block", "exhausted"]
     assert kinds(lab) == ["gate-mode", "claim", "held", "held", "held", "let-go"]
@@ -196,10 +206,10 @@ def test_another_in_the_same_directory_is_not_held_and_costs_the_owner_nothing(
     (row,) = json.loads(lab.ctl("claim", "list", "--json"))
     assert (row["Claim"], row["HoldsUsed"]) == (claim, 0)
     assert told(lab) == []
-    owner.submit("hello")
-    until(lambda: kinds(lab)[-2:] == ["held", "let-go"], 40, "the owner is held, and told nothing twice")
+    owner.submit(next(GREETINGS))
+    until(lambda: kinds(lab)[-2:] == ["held", "let-go"], PATIENCE, "it is held, and told nothing twice")
     assert len(told(lab)) == 1
-    assert STUCK in owner.screen()
+    owner.wait_for(STUCK)
     assert STUCK not in other.screen()
 
 
@@ -221,10 +231,10 @@ def test_opencode_is_prompted_anew_and_knows_by_whom(hooked_lab: Lab, hooked_dae
     lab, daemon = hooked_lab, hooked_daemon
     pane, session = begin(lab, daemon, "opencode", "enforce", FINISH)
     pane.submit("please MOCK:sh=~/claim")
-    until(lambda: kinds(lab)[-2:] == ["claim", "stop"], 60, "it may stop")
+    until(lambda: kinds(lab)[-2:] == ["claim", "stop"], PATIENCE, "it may stop")
     assert kinds(lab) == ["gate-mode", "claim", "held", "claim", "stop"]
     assert told(lab)[0].startswith("[musterd] Your user did not write this.")
-    assert "Your user did not write this" in pane.screen()
+    pane.wait_for("Your user did not write this")
     until(state_is(daemon, session, "idle"), PATIENCE, "it is idle")
     turn(pane, "opencode")
     assert len(told(lab)) == 1
@@ -249,13 +259,13 @@ def test_whatever_is_wrong_with_musterd_its_turn_ends(
     key: str,
 ) -> None:
     lab, daemon = hooked_lab, hooked_daemon
-    pane, session = begin(lab, daemon, key, "enforce", STUCK)
+    pane, session = begin(lab, daemon, key, "enforce", STUCK, limit="")
     times = {"the first": turn(pane, key), "nothing wrong": turn(pane, key)}
     lab.ctl("claim", "start", "--session", session, "--task", STUCK)
     with standing_still(daemon):
         times["daemon SIGSTOPped"] = turn(pane, key)
     with DBusDaemon(tmp_path_factory.mktemp("bus") / "bus") as bus, fake_daemon(bus.address) as fake:
-        point(lab, bus.address)
+        point(lab, bus.address, limit="")
         fake.says("{}")
         fake.delay = 1.0
         times["daemon slow"] = turn(pane, key)
@@ -269,7 +279,7 @@ def test_whatever_is_wrong_with_musterd_its_turn_ends(
         fake.signature, fake.body = "au", [[1, 2, 3]]
         times["of another version"] = turn(pane, key)
     times["no bus"] = turn(pane, key)
-    point(lab, private_bus.address)
+    point(lab, private_bus.address, limit="")
     daemon.stop()
     times["no daemon"] = turn(pane, key)
     program(lab).unlink()
