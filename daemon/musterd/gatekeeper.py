@@ -135,22 +135,25 @@ class Gatekeeper:
         """
         asked = _Question(caller, session_id, event, is_reentrant, hold, begun + self._patience)
         mode = self.acting_mode
-        output = ""
+        decision, output = await self._answer(asked, mode)
+        self._settle(session_id, decision, mode)
+        return output if mode is GateMode.ENFORCE else ""
+
+    async def _answer(self, asked: _Question, mode: GateMode) -> tuple[Decision, str]:
+        """In time, whatever fails -> the decision, and what the hook would print for it."""
         try:
             async with asyncio.timeout_at(asked.until):
                 decision = await self._decide(asked)
             if isinstance(decision, Block):
                 decision = self._unless_changed(decision, mode, asked.until)
-                output = hold(decision.text) if isinstance(decision, Block) else ""
+            return decision, asked.hold(decision.text) if isinstance(decision, Block) else ""
         except TimeoutError:
-            decision = _allow("late", "the answer was not found in time")
+            return _allow("late", "the answer was not found in time"), ""
         except MusterError as exc:
-            decision = _allow("failed", str(exc))
+            return _allow("failed", str(exc)), ""
         except Exception as exc:
-            logger.exception("The stop gate failed for session '%s'", session_id)
-            decision = _allow("failed", f"the stop gate failed: {type(exc).__name__}")
-        self._settle(session_id, decision, mode)
-        return output if mode is GateMode.ENFORCE else ""
+            logger.exception("The stop gate failed for session '%s'", asked.session_id)
+            return _allow("failed", f"the stop gate failed: {type(exc).__name__}"), ""
 
     def _unless_changed(self, block: Block, mode: GateMode, until: float) -> Decision:
         """What an operator changed while it was written down, or a loop that stood still, comes first."""

@@ -5,11 +5,11 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
-from musterd.agents.base import Json
+from musterd.agents.base import Adapter, Json
 from musterd.agents.fields import word
 from musterd.core import life
 from musterd.core.errors import InvalidArgs, NoSuchSession
-from musterd.core.event import EventKind
+from musterd.core.event import AgentEvent, EventKind
 from musterd.core.session import Agent, Session, Source
 from musterd.core.spec import Spec, text
 from musterd.gatekeeper import Gatekeeper
@@ -35,30 +35,33 @@ class Hooks:
         """
         begun = asyncio.get_running_loop().time() if begun is None else begun
         adapter = self._ports.adapters[agent]
-        try:
-            spoken = adapter.hook_event(event, payload, self._ports.clock.now())
-        except ValueError as exc:
-            raise InvalidArgs(f"{agent} event '{text(event)}': {exc}") from exc
+        spoken = self._spoken(adapter, event, payload)
         is_reentrant, prompt = payload.get("stop_hook_active") is True, word(payload, "prompt")
         del payload  # it may have twenty times the bytes of its text, and a warden its user has stopped
         session = await self._reporter(caller, agent, spoken.cwd)
-        held = ""
-        if spoken.kind is EventKind.STOP:
-            hold = partial(adapter.block, event)
-            try:
-                held = await self._gatekeeper.ask(
-                    caller, session.id, spoken, hold, begun, is_reentrant=is_reentrant
-                )
-            finally:
-                self._roll.answered(session.id)
-        else:
+        if spoken.kind is not EventKind.STOP:
             self._gatekeeper.heard(session.id, spoken, prompt)
+            await self._roll.hear(session.id, spoken, Source.HOOK)
+            return False, adapter.nothing_to_say(event)
+        hold = partial(adapter.block, event)
+        try:
+            held = await self._gatekeeper.ask(
+                caller, session.id, spoken, hold, begun, is_reentrant=is_reentrant
+            )
+        finally:
+            self._roll.answered(session.id)
         if held:
             spoken = life.held(self._registry.get(session.id), spoken)
-        elif spoken.kind is EventKind.STOP and adapter.stop_is_end:
+        elif adapter.stop_is_end:
             spoken = replace(spoken, kind=EventKind.SETTLED)  # it is allowed, and nothing else will say so
         await self._roll.hear(session.id, spoken, Source.HOOK)
         return bool(held), held or adapter.nothing_to_say(event)
+
+    def _spoken(self, adapter: Adapter, event: str, payload: Json) -> AgentEvent:
+        try:
+            return adapter.hook_event(event, payload, self._ports.clock.now())
+        except ValueError as exc:
+            raise InvalidArgs(f"{adapter.agent} event '{text(event)}': {exc}") from exc
 
     async def _reporter(self, caller: Caller, agent: Agent, cwd: str) -> Session:
         """Whose hook calls: the nearest agent of that name above it, recognised or registered by hand."""

@@ -33,14 +33,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         own = ["list", *own]
     args = build().parse_args(own)
     verb = next(verb for verb in VERBS if verb.name == args.verb)
+    args.rest = rest
     try:
-        if rest and not verb.rest:
-            raise Misused(f"'{verb.name}' takes nothing after '--'.")
-        if verb.rest and "--" in words and not rest:  # as a script has it whose variable is empty
-            raise Misused(f"'{verb.name}' takes {verb.rest} after '--', and there is none.")
-        if verb.here and "host" in args:
-            raise Misused(f"'{verb.name}' does not work over ssh.", "Run it over there.")
-        args.rest = rest
+        _check(verb, args, has_rest="--" in words)
         return _run_verb(verb, args)
     except CtlError as exc:
         return complain(exc)
@@ -49,6 +44,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our output had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.DONE
+
+
+def _check(verb: Verb, args: Namespace, *, has_rest: bool) -> None:
+    """What argparse does not: it never sees what stands after `--`."""
+    if args.rest and not verb.rest:
+        raise Misused(f"'{verb.name}' takes nothing after '--'.")
+    if verb.rest and has_rest and not args.rest:  # as a script has it whose variable is empty
+        raise Misused(f"'{verb.name}' takes {verb.rest} after '--', and there is none.")
+    if verb.here and "host" in args:
+        raise Misused(f"'{verb.name}' does not work over ssh.", "Run it over there.")
 
 
 def _split(argv: Sequence[str]) -> tuple[list[str], list[str]]:
