@@ -19,6 +19,8 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / 
 from helpers.daemon import Daemon  # noqa: E402 - after the path is set
 from helpers.private_bus import DBusDaemon  # noqa: E402
 from helpers.standin import install_codex  # noqa: E402
+from musterd.core.units import USEC_PER_SEC  # noqa: E402
+from musterd.host.tty import GRANULARITY  # noqa: E402
 
 PATIENCE = 60.0  # seconds for each step of the story
 
@@ -29,6 +31,7 @@ class Stage:
     def __init__(self, work: Path, daemon: Daemon) -> None:
         self.work = work
         self.daemon = daemon
+        self.typed = 0.0
         self.bin = work / "bin"
         self.bin.mkdir()
         command = shlex.join(install_codex(work / "agent"))
@@ -65,6 +68,7 @@ class Stage:
 
     def type(self, name: str, text: str) -> None:
         self.tmux("send-keys", "-t", name, text, "Enter")
+        self.typed = time.monotonic()
 
     def session(self, name: str) -> str:
         return next((s["Id"] for s in self.daemon.sessions() if s["CWD"].endswith(f"/{name}")), "")
@@ -130,6 +134,8 @@ def play(stage: Stage) -> None:
     until(lambda: stage.state("website") == "idle", "the roll is back")
     stage.musterctl("list")
 
+    # Until then nobody can tell whether somebody typed once more, which keeps it.
+    until(lambda: time.monotonic() - stage.typed > GRANULARITY / USEC_PER_SEC, "an old key stroke")
     say("Now its operator switches the reaper on.")
     working = daemon.session(stage.session("parser"))["Leader"]
     stage.musterctl("reaper", "mode", "on", "--why", "the demonstration")

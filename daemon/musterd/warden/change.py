@@ -24,7 +24,7 @@ def difference(then: Observation, now: Observation) -> str:
     if _screen(now) != _screen(then):
         return "its screen changed"
     if _typed(now) > _typed(then):
-        return "somebody typed"
+        return "somebody typed, or may have just now"
     return ""
 
 
