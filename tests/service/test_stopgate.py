@@ -21,6 +21,7 @@ from dbus_fast import Variant
 
 from helpers.client import Client, client
 from helpers.daemon import ALONE, NAME, ROOT, CallFailed, Daemon
+from helpers.installation import Installation
 from helpers.private_bus import PrivateBus
 from helpers.processes import sleepers
 from helpers.wait import until
@@ -162,6 +163,29 @@ def another_agent(daemon: Daemon) -> Iterator[subprocess.Popen[bytes]]:
     script = f"read go; {report}; {report}; true"
     with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
         yield agent
+
+
+async def test_doctor_tells_of_a_check_that_lets_everybody_go(patient: Daemon, tmp_path: Path) -> None:
+    def said() -> list[str]:
+        shown = Installation(patient.home, patient.bus.address).ctl("doctor").stdout
+        return [line for line in shown.splitlines() if line.startswith("✗ stop gate")]
+
+    project = repository(tmp_path / "project")
+    patient.config.write_text(f'{PATIENT}check-command = ["/nowhere/check"]\n')
+    await asyncio.to_thread(patient.restart)
+    async with client(patient.bus.address) as caller:
+        await enforce(caller)
+        agent = await Agent.begin(caller, project)
+        assert await agent.stop() == ""
+        assert await asyncio.to_thread(said) == []
+        await agent.claim(task="tidy up")
+        assert await agent.stop() == ""
+        (line,) = await asyncio.to_thread(said)
+        assert line.endswith("may stop: not known in time: the check ended with status 127")
+        patient.config.write_text(PATIENT)
+        await asyncio.to_thread(patient.restart)
+        assert "is active, not done" in await agent.stop()
+        assert await asyncio.to_thread(said) == []
 
 
 async def test_another_agent_in_the_same_directory_is_let_go_and_costs_nothing(

@@ -11,13 +11,16 @@ from musterd.bus.names import MANAGER, REAPER, STOP_GATE
 
 from . import doctor_hooks, hooks, sessions
 from .again import program
-from .client import Client, Properties, Where, connect, gather
+from .client import Client, Properties, Where, connect, gather, plain
 from .failure import CtlError, Exit
 from .finding import Finding, Grade
 from .style import Style, paint
 from .text import printable
 
 CHECK_TIMEOUT = 10.0  # seconds for a program that we ask
+
+STOPS = 20  # rows of the history of the stop gate: one of them is its last judgement, most likely the first
+UNKNOWN = {"facts", "late", "failed"}  # its rules that let go of who might have been held
 
 
 MARKS = {Grade.OK: ("✓", Style.GREEN), Grade.NOTE: ("-", Style.BLUE), Grade.WRONG: ("✗", Style.RED)}
@@ -55,7 +58,7 @@ async def examine(where: Where) -> AsyncIterator[Finding]:
                 _gate(await client.properties(STOP_GATE), manager),
             ):
                 yield finding
-            for finding in await _sessions(client):
+            for finding in (*await _stops(client), *await _sessions(client)):
                 yield finding
     except CtlError as exc:
         yield Finding("daemon", Grade.WRONG, str(exc), exc.hint)
@@ -119,6 +122,18 @@ def _gate(gate: Properties, manager: Properties) -> Finding:
         case "shadow":
             return Finding(check, Grade.OK, "mode shadow: it could hold, and writes down what it would do")
     return Finding(check, Grade.NOTE, f"mode {mode}: no turn is ever held")
+
+
+async def _stops(client: Client) -> list[Finding]:
+    """A check that cannot run, or takes too long, lets everybody go, and the agents hear nothing of that."""
+    (rows,) = await client.gate("History", "u", STOPS)
+    last = next((row for row in map(plain, rows) if "Verdict" in row), None)
+    if last is None or UNKNOWN.isdisjoint(str(last["Rules"]).split(", ")):
+        return []
+    advice = (
+        "'musterctl gate history' shows more; [stop-gate] of musterd.toml(5) has the check and its time."
+    )
+    return [Finding("stop gate", Grade.WRONG, f"at the last stop, {last['Text']}", advice)]
 
 
 async def _sessions(client: Client) -> list[Finding]:
