@@ -88,7 +88,12 @@ class ReaperConfig:
 
 @dataclass(frozen=True, slots=True)
 class StopGateConfig:
-    hook_timeout: float = _option(1.5, span, "An agent's hook waits for an answer no longer than that.")
+    hook_timeout: float = _option(
+        1.5,
+        span,
+        "How long an agent's hook takes: the stop gate answers half a second before that. The hook knows "
+        "MUSTERD_HOOK_TIMEOUT of its agent's environment instead, or 1.5 s; who wants more sets both.",
+    )
     check_command: tuple[str, ...] = _option(
         (),
         words,
