@@ -1,6 +1,7 @@
 """`musterctl gate` and `claim`, through the real program and the real daemon."""
 
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from helpers.installation import Installation
+from musterd.ctl.text import user_name
 
 from .conftest import Enrol
 
@@ -49,7 +51,9 @@ def test_its_mode_is_set_and_shown(musterd: Installation) -> None:
         assert musterd.ctl("gate", "mode", mode, "--why", f"a test of {mode}").stdout == ""
         assert musterd.ctl("gate", "mode").stdout == f"{mode}\n"
         assert musterd.json("gate", "mode") == {"Mode": mode}
-        assert f"a test of {mode}" in musterd.ctl("gate", "history", "-n", "1").stdout
+        told = musterd.ctl("gate", "history", "-n", "1").stdout
+        assert f"  {user_name(os.getuid())} " in told
+        assert f"a test of {mode}" in told
 
 
 def test_its_kill_switch_is_set_and_shown(musterd: Installation) -> None:

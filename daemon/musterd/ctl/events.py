@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from . import history, sessions, table
 from .client import Client
 from .failure import CtlError
-from .text import user_name
 from .watch import Watch, watching
 
 KEYS = ("Number", "TimeUSec", "UID", "Kind", "Session", "Text")
-NO_UID = 2**32 - 1  # an event of the daemon itself
 QUIET = 10.0  # seconds without a signal until we ask anyway: an entry of the event log needs none
 PAGE = 500
 
@@ -75,6 +73,5 @@ def _lines(event: Event, args: Namespace) -> list[str]:
     if "json" in args:
         return [json.dumps(dict(zip(KEYS, event, strict=True)))]
     _, at, uid, kind, session_id, text = event
-    user = "" if uid == NO_UID else user_name(uid)
-    entry = history.Entry(at, kind, session_id, text, user)
+    entry = history.Entry(at, kind, session_id, text, history.user_of(uid))
     return history.lines(entry, table.room(), whole=bool(args.id))

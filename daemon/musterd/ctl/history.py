@@ -9,8 +9,9 @@ from . import sessions, table
 from .client import Properties
 from .failure import CtlError
 from .style import Style, paint
-from .text import date, printable
+from .text import date, printable, user_name
 
+NO_UID = 2**32 - 1  # an event of the daemon itself
 SEPARATOR = "; "  # in the text of an event: what happened, and then each reason
 
 
@@ -28,12 +29,19 @@ def show(events: Sequence[Properties], args: Namespace) -> None:
         print(sessions.as_json(events))
         return
     try:
-        entries = [Entry(e["TimeUSec"], e["Kind"], e["Session"], e["Text"]) for e in events]
+        entries = [
+            Entry(e["TimeUSec"], e["Kind"], e["Session"], e["Text"], user_of(e["UID"])) for e in events
+        ]
     except KeyError as exc:
         raise CtlError(f"The history has no {exc}; the daemon is of another version.") from exc
     room = table.room()
     if entries:
         table.show([line for entry in entries for line in lines(entry, room)], pager="no_pager" not in args)
+
+
+def user_of(uid: int) -> str:
+    """Whose it is; of a mode, who set it."""
+    return "" if uid == NO_UID else user_name(uid)
 
 
 def lines(entry: Entry, room: int, *, whole: bool = False) -> list[str]:
