@@ -32,6 +32,7 @@ MESSAGE_IDS = {
     "end-failed": "d2d4c0f0a8e54d5c9f0b2f7d6a1c3e57",
     "resumed": "91376ecb7cb14aeea136e1664d9ec552",
     "terminated": "3ede1b30f63b464d86da65fe1a3a19ba",
+    "verdict": "3b7c1f6e2d9a4c58a1e04d7f95b6c823",
     "prepare": "603f61b916b844af968da854b263a8dd",
     "cancelled": "df1a6cfc7eca4cc9b634ab69dd89c101",
     "leftover": "df5d1fdb10634931a4e93747ddb69995",
@@ -49,6 +50,7 @@ MESSAGE_IDS = {
     "kill-switch": "7bf323bf96f34b75a4037244e9436041",
 }
 LEVELS = {
+    "verdict": logging.DEBUG,  # many, and in the history; 'systemctl service-log-level' shows them
     "reaped": NOTICE,
     "terminated": NOTICE,
     "leftovers-ended": NOTICE,
