@@ -68,7 +68,7 @@ _musterctl() {
         "gate kill-switch") words="on off" ;;
         "claim ") words="start update done abandon list" ;;
         "claim update"|"claim done"|"claim abandon")
-            words=$(musterctl "${scope[@]}" claim list --no-legend 2>/dev/null | cut -d' ' -f1) ;;
+            words=$(musterctl "${scope[@]}" claim list --no-legend 2>/dev/null | awk '$3 == "active" { print $1 }') ;;
         "hooks ") words="install uninstall status" ;;
         "hooks "*) words=$hooked ;;
         "hook ") [[ $prev != hook ]] || words=$agents ;;

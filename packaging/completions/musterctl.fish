@@ -43,7 +43,7 @@ function __musterctl_ids
 end
 
 function __musterctl_claims
-    musterctl (__musterctl_scope) claim list --no-legend 2>/dev/null | string split -f 1 ' '
+    musterctl (__musterctl_scope) claim list --no-legend 2>/dev/null | string match -r '^\S+(?=\s+\S+\s+active\s)'
 end
 
 set -l agents claude-code codex gemini pi opencode aider other

@@ -17,7 +17,9 @@ ZSH = ROOT / "tests/helpers/offered.zsh"
 # What needs a daemon is answered by this one.
 MUSTERCTL = """#!/bin/sh
 case "$*" in
-*"claim list"*) echo "c5d0c1f2e k3v9qd" ;;
+*"claim list"*)
+    echo "c5d0c1f2e  k3v9qd   active     0 of 3  -  port the parser"
+    echo "c77e1a90b  k3v9qd   done       1 of 3  -  active and done" ;;
 *--all*) echo k3v9qd; echo p8xw2m ;;
 *) echo k3v9qd ;;
 esac
