@@ -2,13 +2,15 @@
 
 import os
 import time
+from contextlib import suppress
 
 from musterd.core.scope import UNIT
 from musterd.host.process import read_bytes
 
 _LIMIT = 1024 * 1024  # bytes of a file of the kernel's
 
-_RECLAIM_STEP = 64 * 1024 * 1024  # bytes; a write of all at once could not be stopped
+# Bytes; a write cannot be stopped, and where it swaps it waits for the disk.
+_RECLAIM_STEP = 16 * 1024 * 1024
 RECLAIM_TIME = 1.5  # seconds
 
 
@@ -33,41 +35,40 @@ def unit_of(pid: int) -> str:
     return os.path.basename(scope_of(pid))
 
 
-def reclaim(scope: str) -> int:
-    """Bytes that the kernel took back from it, writing out and dropping what it can (memory.reclaim).
+def reclaim(scope: str) -> None:
+    """Have the kernel take back memory from it, writing out and dropping what it can (memory.reclaim).
 
-    0 without control of its memory: no controller in cgroup v2, a Linux before 5.19, not ours to write.
+    Nothing happens without control of its memory: no controller in cgroup v2, a Linux before 5.19, not ours
+    to write; or when it ends meanwhile.
     """
-    try:
+    with suppress(OSError):
         fd = os.open(f"{scope}/memory.reclaim", os.O_WRONLY | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    try:
-        return _reclaim(scope, fd)
-    except (OSError, ValueError):
-        return 0  # it ended meanwhile
-    finally:
-        os.close(fd)
+        try:
+            _reclaim(scope, fd)
+        finally:
+            os.close(fd)
 
 
-def _reclaim(scope: str, fd: int) -> int:
-    before = left = memory(scope)
+def _reclaim(scope: str, fd: int) -> None:
+    left = held(scope)
     deadline = time.monotonic() + RECLAIM_TIME
     while left > 0 and time.monotonic() < deadline:
         try:
             os.write(fd, b"%d" % min(left, _RECLAIM_STEP))
         except BlockingIOError:
             break  # less than that was to be had, and that is taken (EAGAIN)
-        now = memory(scope)
+        now = held(scope)
         if now >= left:
             break
         left = now
-    return max(before - memory(scope), 0)
 
 
-def memory(scope: str) -> int:
-    """Bytes that all in it hold, with what the kernel holds for them. OSError."""
-    return int(read_bytes(f"{scope}/memory.current", _LIMIT))
+def held(scope: str) -> int:
+    """Bytes that all in it hold, with what the kernel holds for them; 0 if that is not told."""
+    try:
+        return int(read_bytes(f"{scope}/memory.current", _LIMIT))
+    except (OSError, ValueError):
+        return 0
 
 
 def members(scope: str) -> set[int]:

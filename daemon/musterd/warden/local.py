@@ -4,6 +4,7 @@ import asyncio
 import os
 import pwd
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 
 from musterd.agents.base import Adapter
 from musterd.core.errors import NoSuchSession
@@ -12,7 +13,7 @@ from musterd.core.session import Agent, PidRef, Session, SessionId
 from musterd.host import cgroup
 from musterd.host.table import Table
 from musterd.host.terminal import Terminals
-from musterd.host.workers import Workers
+from musterd.host.workers import Hung, Workers
 from musterd.ports import Clock
 from musterd.warden.discovery import Discovery
 from musterd.warden.ending import Ends
@@ -139,7 +140,11 @@ class LocalWarden:
             tree = (await self._looks.trees([follower]))[session.id]
             if not cgroup.members(scope) <= {row.pid for row in tree.rows}:
                 return 0  # somebody else is in it
-            return await self._workers.do(f"reclaim {session.id}", lambda: cgroup.reclaim(scope))
+            before = cgroup.held(scope)
+            with suppress(Hung):  # it waits for a slow disk; what came back until now did
+                await self._workers.do(f"reclaim {session.id}", lambda: cgroup.reclaim(scope))
+            after = cgroup.held(scope)
+            return max(before - after, 0) if after else 0  # it ended meanwhile
 
     async def leftovers(self, sessions: Sequence[Session]) -> Sequence[Leftover]:
         with refusing("Leftovers cannot be looked for"):
