@@ -148,6 +148,7 @@ def session_of(leader: Leader, name: str = "s", transcript: str = "") -> Session
         agent_session_id=leader.agent_session_id,
         transcript=transcript or leader.transcript,
         terminal=leader.terminal,
+        scope=leader.scope,
         executable=leader.facts.executable,
         environ=leader.environ,
         started_usec=leader.facts.start_usec,

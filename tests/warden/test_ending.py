@@ -3,7 +3,7 @@
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -284,20 +284,6 @@ async def test_what_is_as_it_was_is_ended(tmp_path: Path) -> None:
 # In a scope of its own
 
 
-@pytest.fixture
-def scope() -> Iterator[Path]:
-    """A cgroup as the service manager would make it, in the v2 hierarchy or the hybrid's."""
-    mounts = [text.split() for text in Path("/proc/self/mountinfo").read_text().splitlines()]
-    directory = next(Path(words[4]) for words in mounts if "cgroup2" in words) / f"musterd-{OURS}.scope"
-    try:
-        directory.mkdir()
-    except OSError as exc:
-        pytest.skip(f"no cgroup can be made here: {exc.strerror}")
-    yield directory
-    until(lambda: not (directory / "cgroup.procs").read_text(), "it is empty")
-    directory.rmdir()
-
-
 def within(scope: Path, script: str) -> str:
     return f"echo $$ > {scope}/cgroup.procs; {script}"
 
@@ -314,12 +300,28 @@ async def test_a_scope_of_its_own_is_ended_whole(tmp_path: Path, scope: Path) ->
 
 
 async def test_what_no_look_has_seen_in_its_scope_keeps_it(tmp_path: Path, scope: Path) -> None:
+    """It is not known to have the scope for itself, so that no look sees what is in there."""
     async with scene(tmp_path) as here:
         script = within(scope, f"(setsid {tool()} &); read line")
         session, (tool_pid,) = await started(here, script, 1)
+        session = replace(session, scope="")
+        await here.warden.watch(session)
         until(lambda: read_stat(tool_pid).comm == "sleep", "it runs")
         ending = await here.warden.end(session, await here.look(session))
         assert ending.how == f"kept: 'sleep' ({tool_pid}) started"
+        assert is_alive(tool_pid)
+        assert (await here.warden.end(session, None)).is_ended
+
+
+async def test_what_comes_into_its_scope_after_the_last_look_keeps_it(tmp_path: Path, scope: Path) -> None:
+    async with scene(tmp_path) as here:
+        script = within(scope, f"echo $$; read line; (setsid {tool()} &); read line")
+        session, (leader,) = await started(here, script, 1)
+        look = await here.look(session)
+        here.programs.write_line(leader, "")
+        tool_pid = here.programs.adopt(int(here.programs.read_line(leader)))
+        ending = await here.warden.end(session, look)
+        assert ending.how == "kept: its children changed"
         assert is_alive(tool_pid)
         assert (await here.warden.end(session, None)).is_ended
 

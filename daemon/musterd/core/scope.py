@@ -1,4 +1,4 @@
-"""The scope of an agent: its memory is exact there, and an end takes all (systemd.scope(5))."""
+"""The scope of an agent: all that it starts is in there, and an end takes that (systemd.scope(5))."""
 
 import re
 

@@ -17,10 +17,11 @@ from musterd.host.table import Table, usage_of
 from musterd.host.tty import tty_path
 from musterd.warden.change import difference, unseen
 from musterd.warden.follower import Follower
-from musterd.warden.kin import Kin, Relations, Traces, above, others_than, traces_of
+from musterd.warden.kin import Kin, Relations, Traces, others_than, traces_of
 from musterd.warden.leaders import ref_of
 from musterd.warden.notice import Notices, Seat
 from musterd.warden.recognise import Recogniser
+from musterd.warden.within import above
 from musterd.warden_port import Ending, Leftover
 
 logger = logging.getLogger(__name__)

@@ -12,14 +12,7 @@ from musterd.host.tty import tty_path
 from musterd.warden.follower import Follower
 from musterd.warden.look import Tree, trees_of
 from musterd.warden.recognise import SESSION_MARK, Recogniser
-
-# One serves all programs of its user, whoever happened to need it first (names as of comm, 15 characters).
-# Multiplexers hold terminals that people sit in.
-_SHARED = frozenset((
-    "tmux: server", "screen", "zellij", "dtach", "abduco", "systemd", "(sd-pam)", "dbus-daemon",
-    "dbus-broker", "dbus-broker-lau", "gpg-agent", "keyboxd", "dirmngr", "scdaemon", "ssh-agent",
-    "gnome-keyring-d", "adb", "watchman", "emacs",
-))  # fmt: skip
+from musterd.warden.within import SHARED, inside_scope, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +53,19 @@ class Relations:
         mine = self.table.find(self.leader) if self.leader else None
         # A session around ours is no obstacle: we are part of it, and it is no part of ours.
         lineage = list(self.table.ancestors(mine.pid))[1:] if mine else ()
-        self.around |= {_key(row) for row in lineage}
+        self.around |= {key_of(row) for row in lineage}
         trees = trees_of(self.table, self.recogniser, self.others)
         for follower in self.others:
             self._note(trees[follower.session.id])
-        known = {_key(mine)} if mine else set()
+        known = {key_of(mine)} if mine else set()
         for found in self.recogniser.all(self.table):
-            if found.row.pid not in self._leaders and _key(found.row) not in known | self.around:
+            if found.row.pid not in self._leaders and key_of(found.row) not in known | self.around:
                 top = found.launcher or found.row
                 self._unknown.append((found.adapter, found.row))
                 self._note(Tree(found.row, [top, *self.table.descendants(top.pid)], ()))
 
     def _note(self, tree: Tree) -> None:
-        if tree.leader and _key(tree.leader) not in self.around:
+        if tree.leader and key_of(tree.leader) not in self.around:
             self._leaders.add(tree.leader.pid)
             self._apart |= {row.pid for row in tree.rows}
 
@@ -81,7 +74,7 @@ class Relations:
         found = {pid: row for pid in roots if (row := self.table.rows.get(pid)) and not row.has_ended}
         below = self._below(found)
         found |= below
-        inside = self._inside(members, traces)
+        inside = inside_scope(self.table, members, traces.above)
         found |= inside
         found |= self._below(self._marked(traces) | inside, is_strict=True)
         nested = [row for row in found.values() if row.pid in self._leaders or row.pid == os.getpid()]
@@ -101,18 +94,11 @@ class Relations:
         queue = list(rows.values())
         while queue:
             row = queue.pop()
-            if row.pid in found or row.comm in _SHARED or (is_strict and row.pid in self._apart):
+            if row.pid in found or row.comm in SHARED or (is_strict and row.pid in self._apart):
                 continue
             found[row.pid] = row
             queue += [self.table.rows[pid] for pid in self.table.children(row.pid)]
         return {pid: row for pid, row in found.items() if not row.has_ended}
-
-    def _inside(self, members: Collection[int], traces: Traces) -> dict[int, Stat]:
-        """The members of its scope, unless the shell it was started from is one: then it is a user's."""
-        rows = {pid: row for pid in members if (row := self.table.rows.get(pid)) and not row.has_ended}
-        if any(_key(row) in traces.above for row in rows.values()):
-            return {}
-        return {pid: row for pid, row in rows.items() if row.comm not in _SHARED}
 
     def _marked(self, traces: Traces) -> dict[int, Stat]:
         names = {mark.partition("=")[0] for mark in traces.marks}
@@ -134,9 +120,9 @@ class Relations:
 
     def _has_left(self, row: Stat, traces: Traces) -> bool:
         """Not what people start in a terminal: it has the mark where the agent opened that terminal."""
-        if row.comm in _SHARED or (row.tty and tty_path(row.tty) != traces.terminal):
+        if row.comm in SHARED or (row.tty and tty_path(row.tty) != traces.terminal):
             return False
-        return not any(_key(up) in traces.above for up in self.table.ancestors(row.pid))
+        return not any(key_of(up) in traces.above for up in self.table.ancestors(row.pid))
 
     def is_undecided(self, row: Stat, session: Session) -> bool:
         """Whether it may as well be of an agent that nobody registered yet."""
@@ -155,15 +141,6 @@ def traces_of(session: Session, adapter: Adapter, terminal: str) -> Traces | Non
         value = str(session.leader.pid) if name.endswith("PID") else session.agent_session_id
         marks |= {f"{name}={value}"} if value else set()
     return Traces(marks, session.leader.start_ticks, terminal)
-
-
-def above(table: Table, top: int) -> frozenset[tuple[int, int]]:
-    """What a leader was started from by hand: its ancestors that have a terminal. (1 adopts strays.)"""
-    return frozenset(_key(row) for row in table.ancestors(top) if row.pid not in (1, top) and row.tty)
-
-
-def _key(row: Stat) -> tuple[int, int]:
-    return row.pid, row.start_ticks
 
 
 def others_than(session_id: SessionId, followers: Mapping[SessionId, Follower]) -> list[Follower]:

@@ -1,7 +1,7 @@
 """One look at many sessions: who is in whose tree, what it costs, and what an observation says."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from musterd.core.evidence import Child, Identity, Observation, Presence, Screen, Unknown, Usage
@@ -11,11 +11,12 @@ from musterd.host.table import Table, usage_of
 from musterd.host.terminal import View
 from musterd.warden.follower import Follower
 from musterd.warden.recognise import SESSION_MARK, Recogniser
+from musterd.warden.within import above, inside_scope
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """The processes of one session: leader, launcher, and everything below or left behind by them."""
+    """The processes of one session: leader, launcher, and what is below, beside or left by them."""
 
     leader: Stat | None
     rows: Sequence[Stat]  # with leader and launcher
@@ -83,6 +84,16 @@ def _is_work(stray: Stat, leader: Stat) -> bool:
     if stray.comm.startswith("tmux:") or stray.tty not in (0, leader.tty):
         return False
     return stray.start_ticks >= leader.start_ticks
+
+
+def with_members(tree: Tree, table: Table, members: Collection[int]) -> Tree:
+    """The tree with all that is in its scope: an end takes that, too, whatever its environment says."""
+    if tree.leader is None:
+        return tree
+    known = {row.pid for row in tree.rows}
+    inside = inside_scope(table, members, above(table, tree.rows[0].pid))
+    extra = [row for pid, row in inside.items() if pid not in known]
+    return Tree(tree.leader, [*tree.rows, *extra], [*tree.children, *extra]) if extra else tree
 
 
 def observation(

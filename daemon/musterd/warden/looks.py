@@ -1,18 +1,20 @@
 """Looks at many sessions at once, and what one of them works on."""
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from musterd.core.evidence import Child, Observation, Presence, Unknown, Usage, Work
 from musterd.core.session import Session, SessionId
+from musterd.host import cgroup
 from musterd.host.locks import lock_holders
 from musterd.host.table import Table
 from musterd.host.terminal import Terminals
 from musterd.ports import Clock
 from musterd.warden.follower import Follower
 from musterd.warden.guard import Mistakes
-from musterd.warden.look import Tree, children_of, missing, observation, trees_of, with_screen
+from musterd.warden.look import Tree, children_of, missing, observation, trees_of, with_members, with_screen
 from musterd.warden.pause import Pause
 from musterd.warden.recognise import Recogniser
 from musterd.warden.watch import Watch
@@ -111,7 +113,18 @@ class Looks:
         return children_of(follower, replace(tree, children=rows), self._recogniser)
 
     async def trees(self, followers: Sequence[Follower]) -> Mapping[SessionId, Tree]:
-        return trees_of(await self._all_processes(), self._recogniser, followers)
+        """With what is in the scopes that were made for them."""
+        table = await self._all_processes()
+        trees = trees_of(table, self._recogniser, followers)
+        leaders = {f.session.id: f.process.pid for f in followers if f.session.scope}
+        members = await asyncio.to_thread(_members, leaders) if leaders else {}
+        return {**trees, **{i: with_members(trees[i], table, pids) for i, pids in members.items()}}
+
+
+def _members(leaders: Mapping[SessionId, int]) -> Mapping[SessionId, set[int]]:
+    """Who is in the scope of each."""
+    scopes = {session_id: cgroup.scope_of(pid) for session_id, pid in leaders.items()}
+    return {session_id: cgroup.members(scope) for session_id, scope in scopes.items() if scope}
 
 
 def _lock_holders(followers: Sequence[Follower]) -> set[int]:

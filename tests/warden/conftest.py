@@ -1,0 +1,25 @@
+"""What several files of this directory stand on."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from helpers.programs import until
+
+
+@pytest.fixture
+def scope() -> Iterator[Path]:
+    """A cgroup as the service manager would make it, in the v2 hierarchy or the hybrid's."""
+    mounts = [text.split() for text in Path("/proc/self/mountinfo").read_text().splitlines()]
+    root = next(Path(words[4]) for words in mounts if "cgroup2" in words)
+    directory = root / f"musterd-{os.getpid()}-{secrets.token_hex(4)}.scope"
+    try:
+        directory.mkdir()
+    except OSError as exc:
+        pytest.skip(f"no cgroup can be made here: {exc.strerror}")
+    yield directory
+    until(lambda: not (directory / "cgroup.procs").read_text(), "it is empty")
+    directory.rmdir()
