@@ -102,6 +102,7 @@ async def _build(
     announcer.bus = bus
     service = Service(parts.manager, parts.remote, parts.reaper, bus, gauge, log, options)
     bus.listen(service.bus_changed)
+    announcer.on_change = service.something_changed
     await stack.enter_async_context(_shutdowns(parts.manager, bus, options, tasks))
     await bus.claim(BUS_NAME)  # last: whoever calls now finds everything in place
     realm.begin()

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 # Without a watchdog to feed, the round through all parts is made as often.
 ROUND_INTERVAL = 30.0
 
+# The status line is told anew no oftener than that: the service manager passes it on to all who listen.
+STATUS_INTERVAL = 1.0
+
 
 class Service:
     """All parts, and the rounds that prove them alive."""
@@ -48,6 +51,7 @@ class Service:
         self._options = options
         self._notifier = Notifier()
         self._stop = asyncio.Event()
+        self._telling: asyncio.TimerHandle | None = None  # the status line, soon
         self._lost = ""  # why the bus name will not come back
 
     async def run(self) -> None:
@@ -85,6 +89,16 @@ class Service:
             case BusState.REPLACED:
                 self._lost = reason
                 self._stop.set()
+
+    def something_changed(self) -> None:
+        """Perhaps what the status line tells."""
+        if self._telling is None and not self._stop.is_set():
+            self._telling = asyncio.get_running_loop().call_later(STATUS_INTERVAL, self._tell_status)
+
+    def _tell_status(self) -> None:
+        self._telling = None
+        if not self._stop.is_set():
+            self._notifier.status(self._status())
 
     def _reload(self) -> None:
         """A configuration with mistakes is not taken: what runs is known to work."""
@@ -135,7 +149,6 @@ class Service:
         sessions = self._manager.registry.current()
         busy = sum(1 for session in sessions if session.state is State.BUSY)
         health = self._manager.health_reasons
-        return (
-            f"{len(sessions)} sessions, {busy} busy; pressure {self._manager.pressure.tier}; "
-            f"reaper {self._reaper.mode}" + (f"; degraded: {health[0]}" if health else "")
-        )
+        text = f"{len(sessions)} session{'' if len(sessions) == 1 else 's'}, {busy} busy"
+        text += f"; pressure {self._manager.pressure.tier}; reaper {self._reaper.mode}"
+        return text + (f"; degraded: {health[0]}" if health else "")

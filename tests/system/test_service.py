@@ -28,6 +28,11 @@ def test_it_runs_as_its_own_user_without_capabilities(musterd: Machine) -> None:
 
 def test_status_has_a_living_line(musterd: Machine) -> None:
     assert 'Status: "0 sessions, 0 busy; pressure ' in musterd.run("systemctl", "status", UNIT).stdout
+    register_remote(musterd)
+    until(
+        lambda: 'Status: "1 session, 0 busy; ' in musterd.run("systemctl", "status", UNIT).stdout,
+        "the session is told of", PATIENCE,
+    )  # fmt: skip
 
 
 def test_journal_explains_its_records(musterd: Machine) -> None:

@@ -26,6 +26,7 @@ class BusAnnouncer:
         self.bus: BusConnection | None = None
         self.root_values: Callable[[], Mapping[str, Mapping[str, Any]]] = dict  # of each interface
         self.claims_of: Callable[[SessionId], list[str]] = lambda _: []
+        self.on_change: Callable[[], None] = lambda: None  # of whatever kind, once a tick
         self._changed: dict[tuple[str, str], dict[str, Any]] = {}  # (path, interface): new values
         self._root_changed: set[tuple[str, str]] = set()  # (interface, property)
         self._tick: asyncio.TimerHandle | None = None
@@ -34,6 +35,7 @@ class BusAnnouncer:
         path = session_path(session.id)
         self._emit(OBJECT_MANAGER, "InterfacesAdded", [path, {SESSION: self._public(session)}])
         self._emit(MANAGER, "SessionNew", [session.id, path])
+        self._wake()
 
     def session_changed(self, before: Session, after: Session) -> None:
         old, new = (session_values(session, None, _NO_USAGE) for session in (before, after))
@@ -47,6 +49,7 @@ class BusAnnouncer:
         self._changed.pop((path, SESSION), None)
         self._emit(OBJECT_MANAGER, "InterfacesRemoved", [path, [SESSION]])
         self._emit(MANAGER, "SessionRemoved", [session.id, path, reason])
+        self._wake()
 
     def manager_changed(self, *names: str) -> None:
         self._root_changed.update((interface, name) for interface in (MANAGER, REAPER) for name in names)
@@ -83,6 +86,7 @@ class BusAnnouncer:
 
     def _flush(self) -> None:
         self._tick = None
+        self.on_change()
         changed, self._changed = self._changed, {}
         roots, self._root_changed = self._root_changed, set()
         if self.bus is None:
