@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import replace
 
 from musterd.authority import demand
-from musterd.core.case import Case, Explanation, Mode, Verdict, World
+from musterd.core.case import Case, Explanation, Mode, Verdict
 from musterd.core.errors import Failed, InvalidArgs, MusterError, NotAuthorized
 from musterd.core.inhibitor import What, delaying
-from musterd.core.reaper import explain, rank
+from musterd.core.reaper import rank
 from musterd.core.session import Session, SessionId
 from musterd.core.spec import text
 from musterd.core.state import Change
@@ -133,7 +133,7 @@ class Reaper:
             if final is None or final[1].verdict is not Verdict.REAP:
                 self._cancel(session, final, in_earnest=in_earnest)
             elif in_earnest:
-                await self._end(lease, final[0])
+                await self._end(lease, *final)
             else:
                 await self._pretend(final[0])
 
@@ -164,7 +164,7 @@ class Reaper:
         if is_announced:
             self._ports.announcer.reap_cancelled(session, gate)
 
-    async def _end(self, lease: Lease, case: Case) -> None:
+    async def _end(self, lease: Lease, case: Case, explanation: Explanation) -> None:
         session, now = case.session, self._ports.clock.now()
         try:
             await self._spend(now)
@@ -184,9 +184,7 @@ class Reaper:
             self._refuse(session, "transcript", f"is {ending.how}")
             await self._spend_nothing(now)
             return
-        self._ports.log.append(
-            receipt(self._ports.clock.now(), session, ending, _evidence(case, self._judge.world()))
-        )
+        self._ports.log.append(receipt(self._ports.clock.now(), session, ending, _evidence(explanation)))
         if not ending.is_ended:
             what = f"session '{session.id}' of user {session.uid} could not be ended"
             await self._disarm(what, ending.obstacle, session)
@@ -250,6 +248,6 @@ class Reaper:
         self._ports.announcer.session_reaped(session, freed, dry_run=True)
 
 
-def _evidence(case: Case, world: World) -> str:
-    """Every gate's evidence, for the receipt."""
-    return "; ".join(f"{gate.name}: {gate.finding.evidence}" for gate in explain(case, world).gates)
+def _evidence(explanation: Explanation) -> str:
+    """Every gate's evidence, for the receipt: what it was ended for, not what is true since."""
+    return "; ".join(f"{gate.name}: {gate.finding.evidence}" for gate in explanation.gates)

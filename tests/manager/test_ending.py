@@ -47,6 +47,7 @@ async def test_idle_session_is_announced_ended_verified_and_told_of() -> None:
     receipt = next(record for record in bench.log.records if record.kind == "reaped")
     assert receipt.fields["resume"] == "codex resume t1"
     assert "turn: it said that its turn ended" in receipt.text
+    assert "cooldown: 0 of " in receipt.text  # as judged before the end: it is no reason against itself
 
 
 async def test_recipe_and_reason_are_on_disk_before_anything_is_sent() -> None:
