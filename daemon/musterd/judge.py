@@ -58,11 +58,11 @@ class Judge:
     @property
     def actions(self) -> list[int]:
         """When it acted, or would have, the past hour in which the machine was awake."""
-        return [at for at, _ in self._acted()]
+        return [at for at, _ in self._acted(self._times())]
 
-    def _acted(self) -> list[tuple[int, int]]:
+    def _acted(self, times: _Times) -> list[tuple[int, int]]:
         """And how long ago that was."""
-        now, stepped, _, suspends = self._times()
+        now, stepped, _, suspends = times
         acted = [(at, elapsed(at, now, stepped, suspends)) for at in self._manager.modes.actions]
         return [(at, ago) for at, ago in acted if ago < HOUR]
 
@@ -123,7 +123,7 @@ class Judge:
     ) -> list[tuple[Case, Explanation]]:
         """As things are now."""
         times = self._times()
-        world = self.world()
+        world = self._world(times)
         judged = []
         for session_id, before in earlier.items():
             session = self._manager.registry.find(session_id)
@@ -187,11 +187,11 @@ class Judge:
             suspends=times.suspends,
         )
 
-    def world(self) -> World:
+    def _world(self, times: _Times) -> World:
         return World(
             mode=self._manager.modes.reaper,
             tier=self._manager.pressure.tier,
-            acted=tuple(ago for _, ago in self._acted()),
+            acted=tuple(ago for _, ago in self._acted(times)),
         )
 
     def _earlier(self, session_id: SessionId, look: Observation, times: _Times) -> Observation | None:
