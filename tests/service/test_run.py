@@ -34,6 +34,15 @@ def test_ctrl_c_ends_it_without_a_complaint(env: dict[str, str], tmp_path: Path)
     assert not list(tmp_path.glob("musterd-run.*"))
 
 
+def test_nothing_stays_when_nobody_reads_what_it_says(env: dict[str, str], tmp_path: Path) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    run = subprocess.Popen([RUN, sys.executable, "top"], env=env, stdout=write, stderr=subprocess.DEVNULL)
+    os.close(write)
+    assert run.wait(timeout=60) == 0
+    assert not list(tmp_path.glob("musterd-run.*"))
+
+
 def test_what_was_armed_in_an_earlier_run_is_not_in_this_one(env: dict[str, str]) -> None:
     shown = []
     for arm in (True, False):
