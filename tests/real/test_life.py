@@ -122,11 +122,11 @@ def end_tool(pane: Pane) -> None:
 
 
 def is_hook(pid: int) -> bool:
-    """In the laboratory, only what our hook starts is told the bus; what is in execve(2) may be one."""
+    """In the laboratory, only what our hook starts is told the bus; in execve(2), or gone, it may be."""
     try:
         environ = Path(f"/proc/{pid}/environ").read_bytes()
     except OSError:
-        return False
+        return True
     return not environ or b"MUSTERD_BUS=" in environ
 
 
