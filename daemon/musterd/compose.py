@@ -96,7 +96,6 @@ async def _build(
     front = parts.front(contract, door, realm)
     bus = await stack.enter_async_context(BusConnection.open(options.bus, tasks, front=front))
     door.callers = Callers(bus)
-    stack.callback(door.callers.forget_all)
     realm.connect(bus)
     announcer.claims_of, announcer.root_values = parts.manager.claims.active, parts.root_values
     announcer.bus = bus

@@ -10,7 +10,7 @@ from helpers.bus_service import Service, client
 from helpers.private_bus import PrivateBus
 from helpers.wait import until
 from musterd.bus import caller as caller_module
-from musterd.bus.caller import Caller, Callers, parse_credentials
+from musterd.bus.caller import Callers, Credentials, parse_credentials
 from musterd.bus.errors import CallerGone
 from musterd.bus.link import Reply
 
@@ -18,21 +18,20 @@ from musterd.bus.link import Reply
 async def test_bus_says_who_calls(private_bus: PrivateBus) -> None:
     async with Service().on(private_bus.address) as bus, client(private_bus.address) as link:
         callers = Callers(bus)
-        caller = await callers.get(link.unique_name)
-        assert (caller.name, caller.uid, caller.pid) == (link.unique_name, os.getuid(), os.getpid())
-        assert await callers.get(link.unique_name) is caller
-        callers.forget_all()
+        credentials = await callers.get(link.unique_name)
+        assert credentials == Credentials(os.getuid(), os.getpid())
+        assert await callers.get(link.unique_name) is credentials
 
 
 async def test_caller_that_leaves_is_forgotten(private_bus: PrivateBus) -> None:
     async with Service().on(private_bus.address) as bus:
         callers = Callers(bus)
         async with client(private_bus.address) as link:
-            caller, same = await asyncio.gather(*(callers.get(link.unique_name) for _ in range(2)))
-            assert caller is same
+            credentials, same = await asyncio.gather(*(callers.get(link.unique_name) for _ in range(2)))
+            assert credentials is same
         await until(lambda: not callers._known)
         with pytest.raises(CallerGone):
-            await callers.get(caller.name)
+            await callers.get(link.unique_name)
         assert bus._subscriptions == []
 
 
@@ -64,16 +63,6 @@ async def test_restarted_bus_gives_names_to_others(private_bus: PrivateBus) -> N
             assert callers._known == {}
 
 
-def test_pidfd_is_kept_and_strays_are_closed() -> None:
-    """dbus-daemon 1.16 and dbus-broker 34 send ProcessFD; older ones do not."""
-    stray, pidfd = os.open(os.devnull, os.O_RDONLY), os.pidfd_open(os.getpid())
-    values = {"UnixUserID": Variant("u", 7), "ProcessID": Variant("u", 8), "ProcessFD": Variant("h", 1)}
-    caller = parse_credentials(":1.9", Reply((values,), (stray, pidfd)))
-    assert caller == Caller(":1.9", 7, 8, pidfd)
-    os.close(pidfd)
-
-
 def test_caller_without_a_user_is_none() -> None:
-    pidfd = os.pidfd_open(os.getpid())
     with pytest.raises(CallerGone):
-        parse_credentials(":1.9", Reply(({"ProcessFD": Variant("h", 0)},), (pidfd,)))
+        parse_credentials(":1.9", Reply(({"ProcessID": Variant("u", 8)},)))

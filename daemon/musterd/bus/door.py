@@ -42,8 +42,8 @@ class Door:
 
     async def caller(self, call: Call) -> Caller:
         assert self.callers is not None  # set before the name is claimed
-        known = await self.callers.get(call.sender)
-        return Caller(known.uid, known.pid, known.name, call.is_interactive)
+        credentials = await self.callers.get(call.sender)
+        return Caller(credentials.uid, credentials.pid, call.sender, call.is_interactive)
 
     async def uid_of(self, sender: str) -> int:
         assert self.callers is not None
