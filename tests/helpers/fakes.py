@@ -259,6 +259,7 @@ class FakeStore:
     quarantined: dict[str, str] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     before_claim: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
+    before_modes: Callable[[], Awaitable[object]] = lambda: asyncio.sleep(0)
     failure: Exception | None = None
     remove_failure: Exception | None = None
     queue: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -311,6 +312,7 @@ class FakeStore:
     async def remove_pipe(self, number: int) -> None: ...
 
     async def save_modes(self, modes: Modes) -> None:
+        await self.before_modes()
         if self.failure:
             raise self.failure
         self.modes = modes

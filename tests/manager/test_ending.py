@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from helpers.builders import MINUTE, SECOND
-from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, running
+from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, FakeStore, running
 from helpers.wait import until
 from manager.test_reaping import EAGER, idle_sessions
 from musterd.core.case import Mode
@@ -244,9 +244,45 @@ async def test_session_is_stopping_until_its_whole_tree_was_looked_at() -> None:
 
 async def test_mode_that_is_set_while_another_change_is_written_is_not_lost() -> None:
     bench, _ = await pressed()
-    await asyncio.gather(bench.reaper.relieve(), bench.reaper.set_mode(ROOT, "off", "stop it"))
-    assert bench.store.modes.reaper is bench.manager.modes.reaper is Mode.OFF
-    assert len(bench.store.modes.actions) == len(bench.manager.modes.actions)
+    async with asyncio.TaskGroup() as tasks:
+
+        async def operator_comes() -> None:
+            bench.store.before_modes = FakeStore.before_modes
+            tasks.create_task(bench.reaper.set_mode(ROOT, "off", "stop it"))
+            for _ in range(100):  # turns of the loop: more than an order takes that waits for nobody
+                await asyncio.sleep(0)
+
+        bench.store.before_modes = operator_comes
+        tasks.create_task(bench.reaper.relieve())
+    assert (bench.store.modes.reaper, len(bench.store.modes.actions)) == (Mode.OFF, 1)
+    assert bench.store.modes == bench.manager.modes
+
+
+async def test_reaper_that_disarms_itself_while_an_operator_arms_it_does_so_for_nobody_else() -> None:
+    bench, (session,) = await pressed()
+    bench.manager.modes = Modes(reaper=Mode.ON).disarmed("it went wrong", BOB.uid)
+    bench.alice.ending = Ending(is_ended=False, how="SIGKILL", left=("node (7)",))
+    is_writing, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        is_writing.set()
+        await go_on.wait()
+
+    async with asyncio.TaskGroup() as tasks:
+
+        async def operator_comes() -> None:
+            bench.store.before_modes = hang
+            tasks.create_task(bench.reaper.set_mode(ROOT, "on", "looked at"))
+            await is_writing.wait()
+
+        bench.alice.before_end = operator_comes
+        tasks.create_task(bench.reaper.relieve())
+        await until(lambda: "auto-disabled" in bench.log.kinds())
+        go_on.set()
+    modes = bench.store.modes
+    assert (modes.reaper, modes.disarmed_users) == (Mode.ON, (ALICE.uid,))
+    assert modes.auto_disabled_reason == f"session '{session.id}' of user 1000 could not be ended"
+    assert modes == bench.manager.modes
 
 
 async def test_look_that_breaks_costs_a_round_and_not_the_daemon() -> None:
