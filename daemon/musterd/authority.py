@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from musterd.core.errors import InteractiveAuthorizationRequired, MusterError
-from musterd.ports import Authority, Caller, Grant
+from musterd.core.errors import AccessDenied, InteractiveAuthorizationRequired, MusterError
+from musterd.ports import Action, Authority, Caller, Grant
 
 
 class Operators:
@@ -28,6 +28,13 @@ async def demand(authority: Authority, caller: Caller, action: str, refusal: Mus
             )
         case Grant.SILENCE:
             raise type(refusal)(f"{why}, and polkit, which might allow it, does not answer.")
+
+
+async def demand_owner(authority: Authority, caller: Caller, uid: int, what: str) -> None:
+    """Raise AccessDenied unless the caller owns what belongs to `uid`, or may manage what others own."""
+    if not caller.owns(uid):
+        refusal = AccessDenied(f"{what} belongs to another user.")
+        await demand(authority, caller, Action.MANAGE_OTHERS, refusal)
 
 
 async def is_granted(authority: Authority, caller: Caller, action: str) -> bool:

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
-from musterd.authority import demand
+from musterd.authority import demand_owner
 from musterd.core.claim import Claim, Owner, new_claim_id
 from musterd.core.claimspec import changed, parse_changes, parse_claim_spec
-from musterd.core.errors import AccessDenied, NoSuchSession
+from musterd.core.errors import NoSuchSession
 from musterd.core.session import Session
 from musterd.manager import Manager
-from musterd.ports import Action, Caller, Record
+from musterd.ports import Caller, Record
 
 
 class Claiming:
@@ -61,15 +61,12 @@ class Claiming:
 
     async def _claim(self, caller: Caller, claim_id: str) -> Claim:
         """A claim that the caller may see and change."""
-        claim = self._claims.get(claim_id)
-        if caller.uid in (0, claim.uid):
-            return claim
-        refusal = AccessDenied(f"Claim '{claim_id}' belongs to another user.")
-        await demand(self._ports.authority, caller, Action.MANAGE_OTHERS, refusal)
+        uid = self._claims.get(claim_id).uid
+        await demand_owner(self._ports.authority, caller, uid, f"Claim '{claim_id}'")
         return self._claims.get(claim_id)
 
     def visible(self, caller: Caller) -> list[Claim]:
-        return [claim for claim in self._claims if caller.uid in (0, claim.uid)]
+        return [claim for claim in self._claims if caller.owns(claim.uid)]
 
     def _record(self, claim: Claim, text: str) -> None:
         fields = {"claim": claim.id, "phase": claim.phase.value}

@@ -12,10 +12,10 @@ from dataclasses import replace
 from functools import partial
 
 from musterd.attendance import Attendance
-from musterd.authority import demand, is_granted
+from musterd.authority import demand_owner, is_granted
 from musterd.claims import Claims
 from musterd.core.config import Config
-from musterd.core.errors import AccessDenied, MusterError, NoSuchSession
+from musterd.core.errors import MusterError, NoSuchSession
 from musterd.core.inhibitor import Inhibitor, What, parse_mode, parse_what
 from musterd.core.pressure import Pressure, Reading, Tier
 from musterd.core.registry import Registry
@@ -161,11 +161,8 @@ class Manager:
 
     async def session(self, caller: Caller, session_id: str) -> Session:
         """A session that the caller may see and act on."""
-        session = self.registry.get(session_id)
-        if caller.uid in (0, session.uid):
-            return session
-        refusal = AccessDenied(f"Session '{session_id}' belongs to another user.")
-        await demand(self.ports.authority, caller, Action.MANAGE_OTHERS, refusal)
+        uid = self.registry.get(session_id).uid
+        await demand_owner(self.ports.authority, caller, uid, f"Session '{session_id}'")
         return self.registry.get(session_id)
 
     async def warden_of(self, uid: int) -> Warden:
@@ -249,7 +246,7 @@ class Manager:
             raise
 
     def visible_inhibitors(self, caller: Caller) -> list[Inhibitor]:
-        return [i for i in self.inhibitors if caller.uid in (0, i.uid)]
+        return [i for i in self.inhibitors if caller.owns(i.uid)]
 
     # Health
 

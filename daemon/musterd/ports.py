@@ -181,6 +181,10 @@ class Caller:
     name: str  # its unique name on the bus
     is_interactive: bool = False  # it lets polkit ask its user
 
+    def owns(self, uid: int) -> bool:
+        """Whether what belongs to that user is its own; to root everything is."""
+        return self.uid in (0, uid)
+
 
 class Action:
     """What takes more than owning the session: names of polkit actions."""
