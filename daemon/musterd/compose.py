@@ -37,6 +37,7 @@ from musterd.host.logcontrol import LogControl
 from musterd.host.process import boot_id
 from musterd.host.psi import Gauge
 from musterd.host.store import FileStore
+from musterd.inhibiting import Inhibiting
 from musterd.judge import Judge
 from musterd.manager import Manager
 from musterd.options import Options
@@ -153,7 +154,7 @@ class _Parts:
         gatekeeper = Gatekeeper(manager, door.is_here)
         hooks = Hooks(manager, gatekeeper)
         manager_iface = ManagerInterface(
-            manager, hooks, self.remote, self.ender, self.reviver, door, self.holds
+            manager, hooks, self.remote, self.ender, self.reviver, Inhibiting(manager), door, self.holds
         )
         reaper_iface = ReaperInterface(manager, self.judge, self.reaper, door)
         stop_gate_iface = StopGateInterface(manager, gatekeeper, Claiming(manager), door)

@@ -157,9 +157,9 @@ class Judge:
             looks = await warden.observe(sessions, screens=True)
         except Failed as exc:
             logger.info("The sessions of user %d cannot be looked at: %s", uid, exc)
-            self._manager.set_trouble(f"warden-{uid}", f"the warden of user {uid} does not answer")
+            self._manager.health.set_trouble(f"warden-{uid}", f"the warden of user {uid} does not answer")
             return {}
-        self._manager.set_trouble(f"warden-{uid}", "")
+        self._manager.health.set_trouble(f"warden-{uid}", "")
         return looks
 
     def _times(self) -> _Times:

@@ -12,22 +12,22 @@ from dataclasses import replace
 from functools import partial
 
 from musterd.attendance import Attendance
-from musterd.authority import demand_owner, is_granted
+from musterd.authority import demand_owner
 from musterd.claims import Claims
 from musterd.core.config import Config
 from musterd.core.errors import MusterError, NoSuchSession
-from musterd.core.inhibitor import Inhibitor, What, parse_mode, parse_what
+from musterd.core.inhibitor import Inhibitor
 from musterd.core.pressure import Pressure, Reading, Tier
 from musterd.core.registry import Registry
 from musterd.core.session import Agent, Session, SessionId, State
-from musterd.core.spec import Spec, text
+from musterd.core.spec import Spec
 from musterd.core.state import Modes
-from musterd.core.stopgate import GateMode
 from musterd.discovered import Discovered
 from musterd.enrolment import Enrolment
+from musterd.health import Health
 from musterd.inhibitors import Inhibitors
 from musterd.keeper import Keeper
-from musterd.ports import Action, Caller, Pipe, Ports, Record
+from musterd.ports import Caller, Ports, Record
 from musterd.roll import Roll
 from musterd.takingup import TakingUp
 from musterd.warden_port import Appeared, Gone, Leader, Said, Warden, WardenEvent
@@ -43,15 +43,15 @@ class Manager:
         self.modes = Modes()
         self.pressure = Pressure()
         self.claims = Claims(self.registry, ports.store, self._claims_changed)
+        self.health = Health(ports, lambda: self.modes)
         self._goes_down = False  # the machine, in an orderly way
-        self._troubles: dict[str, str] = {}
         self._keeper = Keeper(
             self.registry,
             self.claims,
             ports.store,
             ports.clock,
             lambda: self.config.events.keep,
-            partial(self.set_trouble, "store"),
+            partial(self.health.set_trouble, "store"),
         )
         told = partial(ports.announcer.manager_changed, "NInhibitors")
         self.inhibitors = Inhibitors(told, self._keeper.forget_inhibitor)
@@ -59,9 +59,13 @@ class Manager:
         self.enrolment = Enrolment(self.roll, ports, lambda: self.config.limits)
         self._taking_up = TakingUp(self.roll, ports, self._keeper)
         self._attendance = Attendance(
-            self.registry, ports.wardens, self._taking_up.take_up, self._warden_event, self.set_trouble
+            self.registry,
+            ports.wardens,
+            self._taking_up.take_up,
+            self._warden_event,
+            self.health.set_trouble,
         )
-        self._discovered = Discovered(ports.wardens, self._enrol_discovered, self.set_trouble)
+        self._discovered = Discovered(ports.wardens, self._enrol_discovered, self.health.set_trouble)
         self._keeping = asyncio.Lock()
         self.pressure_raised = asyncio.Event()  # set while the tier is above normal
 
@@ -75,7 +79,7 @@ class Manager:
         self.claims.load(loaded.claims)
         for file, reason in loaded.quarantined.items():
             self._record("quarantined", f"state file '{file}' was moved to quarantine: {reason}")
-            self.set_trouble(
+            self.health.set_trouble(
                 f"quarantine:{file}", f"state file {file} was unreadable and moved to quarantine"
             )
         self._taking_up.enter(loaded.sessions)
@@ -141,7 +145,7 @@ class Manager:
     def take_reading(self, reading: Reading) -> None:
         before = self.pressure.tier
         self.pressure = self.pressure.next(reading, self.config.pressure)
-        self.set_trouble("pressure", self.ports.gauge.health)
+        self.health.set_trouble("pressure", self.ports.gauge.health)
         if self.pressure.tier is not before:
             self._tier_changed()
 
@@ -152,6 +156,10 @@ class Manager:
             self.pressure_raised.set()
         self._record("pressure", f"pressure is {self.pressure.tier}: {self.pressure.reading}")
         self.ports.announcer.manager_changed("Tier")
+
+    def _claims_changed(self, session_id: SessionId) -> None:
+        if session := self.registry.find(session_id):
+            self.ports.announcer.claims_changed(session, self.claims.active(session_id))
 
     # Who may
 
@@ -221,57 +229,6 @@ class Manager:
         session = await self.session(caller, session_id)
         self.roll.change(session, replace(session, protected=protected))
         await self.roll.save(session.id)
-
-    async def inhibit(
-        self, caller: Caller, what: str, who: str, why: str, mode: str, session_id: str
-    ) -> Inhibitor:
-        """Held until it is given back, which whoever gave out its fd does when the last holder is gone."""
-        wish = (parse_what(what), text(who), text(why), parse_mode(mode))
-        covered = (await self.session(caller, session_id)).id if session_id else ""
-        is_operators = What.STOP in wish[0] and await is_granted(
-            self.ports.authority, caller, Action.SET_MODE
-        )
-        taken = (caller.uid, caller.pid, covered)
-        return self.inhibitors.take(*wish, *taken, is_operators=is_operators)
-
-    async def pipe_of(self, inhibitor: Inhibitor) -> Pipe | None:
-        """What it hangs on, and goes on to do after a restart; None where that cannot be had."""
-        try:
-            return await self.ports.store.create_pipe(inhibitor)
-        except MusterError as exc:
-            logger.warning("An inhibitor would not outlive a restart: %s, ignoring", exc)
-            return None
-        except BaseException:
-            self.inhibitors.give_back(inhibitor.number)
-            raise
-
-    def visible_inhibitors(self, caller: Caller) -> list[Inhibitor]:
-        return [i for i in self.inhibitors if caller.owns(i.uid)]
-
-    # Health
-
-    @property
-    def health_reasons(self) -> list[str]:
-        log = self.ports.log.health
-        is_gate_off = log and self.modes.gate is not GateMode.OFF
-        gate = "the stop gate acts as off: what it does cannot be written down" if is_gate_off else ""
-        disarmed = self.modes.auto_disabled_reason
-        reaper = f"the reaper has disarmed itself: {disarmed}" if disarmed else ""
-        reasons = [*self._troubles.values(), log, gate, reaper]
-        return [reason for reason in reasons if reason]
-
-    def set_trouble(self, part: str, reason: str) -> None:
-        """What is wrong with a part; "" when it is well again."""
-        if self._troubles.get(part, "") == reason:
-            return
-        self._troubles[part] = reason
-        if reason:
-            self._record("degraded", f"degraded: {reason}")
-        self.ports.announcer.manager_changed("Health", "HealthReasons")
-
-    def _claims_changed(self, session_id: SessionId) -> None:
-        if session := self.registry.find(session_id):
-            self.ports.announcer.claims_changed(session, self.claims.active(session_id))
 
     # Memory
 

@@ -83,9 +83,9 @@ class Reaper:
             await self.relieve()
         except Exception as exc:
             logger.exception("A round of the reaper failed")
-            self._manager.set_trouble("reaper", f"a round of the reaper failed: {type(exc).__name__}")
+            self._manager.health.set_trouble("reaper", f"a round of the reaper failed: {type(exc).__name__}")
         else:
-            self._manager.set_trouble("reaper", "")
+            self._manager.health.set_trouble("reaper", "")
 
     def _pause(self) -> float:
         config = self._manager.config.reaper
@@ -216,7 +216,7 @@ class Reaper:
             await self._manager.keep_modes(lambda modes: modes.disarmed(what, uid))
         except Failed as exc:
             self._manager.modes = self._manager.modes.disarmed(what, uid)
-            self._manager.set_trouble("store", str(exc))
+            self._manager.health.set_trouble("store", str(exc))
         self._ports.announcer.manager_changed(*ARMING)
 
     def _log(self, kind: str, text: str, session: Session | None = None) -> None:
@@ -230,7 +230,7 @@ class Reaper:
             try:
                 await self._spend(now)
             except Failed as exc:
-                self._manager.set_trouble("store", str(exc))
+                self._manager.health.set_trouble("store", str(exc))
                 return
         self._would_have = {i: at for i, at in self._would_have.items() if i in self._manager.registry}
         self._would_have[session.id] = session.turn.last_word

@@ -82,10 +82,10 @@ class Service:
     def bus_changed(self, state: BusState, reason: str) -> None:
         match state:
             case BusState.UP | BusState.MOVED:
-                self._manager.set_trouble("bus", "")
+                self._manager.health.set_trouble("bus", "")
                 logger.info("The bus is back: %s", reason)
             case BusState.DOWN:
-                self._manager.set_trouble("bus", f"the bus is down: {reason}")
+                self._manager.health.set_trouble("bus", f"the bus is down: {reason}")
             case BusState.REPLACED:
                 self._lost = reason
                 self._stop.set()
@@ -134,9 +134,9 @@ class Service:
         try:
             await self._manager.ports.store.check()
         except MusterError as exc:
-            self._manager.set_trouble("store", str(exc))
+            self._manager.health.set_trouble("store", str(exc))
         else:
-            self._manager.set_trouble("store", "")
+            self._manager.health.set_trouble("store", "")
 
     async def _check_log(self) -> None:
         before = self._log_health
@@ -148,7 +148,7 @@ class Service:
     def _status(self) -> str:
         sessions = self._manager.registry.current()
         busy = sum(1 for session in sessions if session.state is State.BUSY)
-        health = self._manager.health_reasons
+        health = self._manager.health.reasons
         text = f"{len(sessions)} session{'' if len(sessions) == 1 else 's'}, {busy} busy"
         text += f"; pressure {self._manager.pressure.tier}; reaper {self._reaper.mode}"
         return text + (f"; degraded: {health[0]}" if health else "")

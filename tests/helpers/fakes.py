@@ -22,6 +22,7 @@ from musterd.core.suspend import Suspend
 from musterd.ender import Ender
 from musterd.gatekeeper import Gatekeeper
 from musterd.hooks import Hooks
+from musterd.inhibiting import Inhibiting
 from musterd.judge import Judge
 from musterd.manager import Manager
 from musterd.ports import Caller, Grant, Loaded, Pipe, Ports, Record
@@ -453,6 +454,7 @@ class Bench:
         self.gatekeeper = Gatekeeper(self.manager, _always)
         self.hooks = Hooks(self.manager, self.gatekeeper)
         self.claiming = Claiming(self.manager)
+        self.inhibiting = Inhibiting(self.manager)
 
 
 async def _always(_: Caller) -> bool:

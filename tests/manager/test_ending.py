@@ -118,7 +118,7 @@ async def test_end_that_cannot_be_verified_disarms_the_reaper_for_good() -> None
     disarmed = [record for record in bench.log.records if record.kind == "auto-disabled"]
     assert [(r.uid, "uninterruptible" in r.text) for r in disarmed] == [(1000, True)]
     assert (bench.reaper.mode, bench.judge.acting_mode(1000)) == (Mode.ON, Mode.DRY_RUN)
-    assert bench.manager.health_reasons == [f"the reaper has disarmed itself: {modes.auto_disabled_reason}"]
+    assert bench.manager.health.reasons == [f"the reaper has disarmed itself: {modes.auto_disabled_reason}"]
     assert "AutoDisabled AutoDisabledReason Health HealthReasons" in bench.announcer.told
     assert not told(bench, "reaped")
     (receipt,) = [r for r in bench.log.records if r.kind in ("reaped", "end-failed")]
@@ -126,7 +126,7 @@ async def test_end_that_cannot_be_verified_disarms_the_reaper_for_good() -> None
     assert "could not be reaped" in receipt.text
     assert "uninterruptible" in receipt.text
     await bench.reaper.set_mode(ROOT, "on", "looked at")
-    assert (bench.judge.acting_mode(1000), bench.manager.health_reasons) == (Mode.ON, [])
+    assert (bench.judge.acting_mode(1000), bench.manager.health.reasons) == (Mode.ON, [])
 
 
 async def test_session_whose_reap_failed_is_left_alone_for_a_while_when_armed_again() -> None:
@@ -290,7 +290,7 @@ async def test_look_that_breaks_costs_a_round_and_not_the_daemon() -> None:
     bench.alice.failure = OSError(24, "Too many open files")
     bench.manager.pressure_raised.set()
     task = asyncio.create_task(bench.reaper.run())
-    await until(lambda: bench.manager.health_reasons)
+    await until(lambda: bench.manager.health.reasons)
     assert not task.done()
     task.cancel()
     with suppress(asyncio.CancelledError):
@@ -310,7 +310,7 @@ async def test_end_that_was_told_of_before_a_crash_is_not_told_of_again() -> Non
 async def test_delay_inhibitor_holds_it_up_and_not_for_ever() -> None:
     bench, (session,) = await pressed()
     bench.manager.config = replace(EAGER, reaper=replace(EAGER.reaper, inhibit_delay_max=0.05))
-    await bench.manager.inhibit(ALICE, "reap", "editor", "saving", "delay", session.id)
+    await bench.inhibiting.inhibit(ALICE, "reap", "editor", "saving", "delay", session.id)
     async with running(bench):
         await bench.reaper.relieve()
     assert bench.manager.registry.get(session.id).ended_reason == "reaped"

@@ -60,9 +60,9 @@ async def test_what_everybody_may_read_of_it_holds_no_word_of_the_warden_s() -> 
     bench.alice.start(3)
     async with running(bench):
         bench.alice.queue.put_nowait(Appeared(leader(3)))
-        await until(lambda: len(bench.manager.health_reasons) == 2)
-    assert "an agent of user 1000 that was found is not on the roll" in bench.manager.health_reasons
-    assert SECRET not in str(bench.manager.health_reasons)
+        await until(lambda: len(bench.manager.health.reasons) == 2)
+    assert "an agent of user 1000 that was found is not on the roll" in bench.manager.health.reasons
+    assert SECRET not in str(bench.manager.health.reasons)
     assert SECRET not in bench.manager.modes.auto_disabled_reason
 
 

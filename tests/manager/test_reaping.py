@@ -186,17 +186,17 @@ async def test_nothing_is_taken_when_the_order_cannot_be_written() -> None:
     await bench.reaper.relieve()
     await bench.reaper.relieve()
     assert not [told for told in bench.announcer.told if told.startswith("reaped")]
-    assert bench.manager.health_reasons == ["The disk is full."]
+    assert bench.manager.health.reasons == ["The disk is full."]
 
 
 async def test_warden_that_does_not_answer_keeps_its_sessions_and_is_told_of() -> None:
     bench, sessions = await idle_sessions()
     bench.alice.failure = Failed("no answer")
     assert await bench.judge.evaluate(sessions) == []
-    assert bench.manager.health_reasons == ["the warden of user 1000 does not answer"]
+    assert bench.manager.health.reasons == ["the warden of user 1000 does not answer"]
     bench.alice.failure = None
     await bench.judge.evaluate(sessions)
-    assert bench.manager.health_reasons == []
+    assert bench.manager.health.reasons == []
 
 
 async def test_twin_of_the_same_conversation_keeps_both() -> None:

@@ -61,7 +61,7 @@ async def test_one_that_is_found_while_it_is_registered_is_on_the_roll_once() ->
     async with running(bench):
         bench.alice.queue.put_nowait(Appeared(leader(1)))
         session = await bench.manager.register(ALICE, Spec(pid=1, title="t"))
-        await until(lambda: bench.alice.queue.empty() and not bench.manager.health_reasons)
+        await until(lambda: bench.alice.queue.empty() and not bench.manager.health.reasons)
     assert [(s.id, s.title) for s in bench.manager.visible(ALICE)] == [(session.id, "t")]
     assert list(bench.store.files) == [session.id]
 
@@ -176,7 +176,7 @@ async def test_discovered_agent_that_cannot_be_taken_is_told_of_once_and_tried_a
         assert bench.log.kinds().count("degraded") == 1
         await bench.manager.release(ALICE, first.id)
         bench.alice.queue.put_nowait(Appeared(leader(2)))
-        await until(lambda: not bench.manager.health_reasons)
+        await until(lambda: not bench.manager.health.reasons)
     assert [s.leader.pid for s in bench.manager.visible(ALICE) if s.leader] == [2]
 
 
@@ -275,7 +275,7 @@ async def test_other_users_see_and_touch_nothing() -> None:
         manager.session(BOB, session.id),
         manager.release(BOB, session.id),
         manager.protect(BOB, session.id, protected=True),
-        manager.inhibit(BOB, "reap", "bob", "mine", "block", session.id),
+        bench.inhibiting.inhibit(BOB, "reap", "bob", "mine", "block", session.id),
     ):
         with pytest.raises(AccessDenied):
             await attempt
@@ -304,27 +304,28 @@ async def test_inhibitors_are_counted_and_limited() -> None:
     bench = started(1)
     session = await bench.manager.register(ALICE, Spec(pid=1))
     held = [
-        await bench.manager.inhibit(ALICE, "reap:stop", "vim", "w", "block", session.id) for _ in range(32)
+        await bench.inhibiting.inhibit(ALICE, "reap:stop", "vim", "w", "block", session.id)
+        for _ in range(32)
     ]
     with pytest.raises(LimitReached):
-        await bench.manager.inhibit(ALICE, "reap", "vim", "w", "block", session.id)
+        await bench.inhibiting.inhibit(ALICE, "reap", "vim", "w", "block", session.id)
     bench.manager.inhibitors.give_back(held[0].number)
     bench.manager.inhibitors.give_back(held[0].number)
-    assert len(bench.manager.visible_inhibitors(ALICE)) == 31
-    assert bench.manager.visible_inhibitors(BOB) == []
+    assert len(bench.inhibiting.visible(ALICE)) == 31
+    assert bench.inhibiting.visible(BOB) == []
 
 
 async def test_inhibitor_is_one_though_nothing_can_be_written_of_it() -> None:
     bench = Bench()
-    taken = await bench.manager.inhibit(ALICE, "reap", "vim", "w", "block", "")
-    assert await bench.manager.pipe_of(taken) is None
-    assert bench.manager.visible_inhibitors(ALICE) == [taken]
+    taken = await bench.inhibiting.inhibit(ALICE, "reap", "vim", "w", "block", "")
+    assert await bench.inhibiting.pipe_of(taken) is None
+    assert bench.inhibiting.visible(ALICE) == [taken]
 
 
 @pytest.mark.parametrize(("what", "mode"), [("nap", "block"), ("reap", "perhaps"), ("", "block")])
 async def test_inhibitor_that_makes_no_sense_is_refused(what: str, mode: str) -> None:
     with pytest.raises(InvalidArgs):
-        await Bench().manager.inhibit(ALICE, what, "vim", "w", mode, "")
+        await Bench().inhibiting.inhibit(ALICE, what, "vim", "w", mode, "")
 
 
 async def test_restart_takes_up_who_lives_and_ends_who_is_gone() -> None:
@@ -373,7 +374,7 @@ async def test_quarantined_file_is_told_of() -> None:
     bench = Bench()
     bench.store.quarantined["sessions/x.toml"] = "not TOML"
     await bench.manager.load()
-    assert any("sessions/x.toml" in reason for reason in bench.manager.health_reasons)
+    assert any("sessions/x.toml" in reason for reason in bench.manager.health.reasons)
     assert bench.log.kinds() == ["quarantined", "degraded"]
 
 
@@ -427,10 +428,10 @@ async def test_a_disk_that_fails_is_told_of_and_written_to_again() -> None:
         await bench.alice.queue.join()
         await asyncio.sleep(0)
         await bench.manager.flush()
-        assert bench.manager.health_reasons == ["The disk is full."]
+        assert bench.manager.health.reasons == ["The disk is full."]
         bench.store.failure = None
         await bench.manager.flush()
-    assert bench.manager.health_reasons == []
+    assert bench.manager.health.reasons == []
     assert bench.store.files[session.id].state is State.ENDED
 
 

@@ -287,7 +287,7 @@ async def test_what_changes_while_it_is_asked_counts(what: str, when: str) -> No
             case "claim released":
                 await bench.claiming.release(ALICE, bench.claim.id)
             case "inhibitor":
-                await bench.manager.inhibit(ROOT, "stop", "ops", "now", "block", bench.session.id)
+                await bench.inhibiting.inhibit(ROOT, "stop", "ops", "now", "block", bench.session.id)
             case "pressure":
                 bench.manager.pressure = replace(bench.manager.pressure, tier=Tier.CRITICAL)
 
@@ -302,9 +302,9 @@ async def test_what_changes_while_it_is_asked_counts(what: str, when: str) -> No
 
 async def test_a_stop_inhibitor_of_its_own_user_lets_nobody_off() -> None:
     bench = await Held().begin()
-    await bench.manager.inhibit(ALICE, "stop", "agent", "let me go", "block", bench.session.id)
+    await bench.inhibiting.inhibit(ALICE, "stop", "agent", "let me go", "block", bench.session.id)
     assert await bench.stop_with(1)
-    await bench.manager.inhibit(ROOT, "reap:stop", "ops", "a demo", "block", bench.session.id)
+    await bench.inhibiting.inhibit(ROOT, "reap:stop", "ops", "a demo", "block", bench.session.id)
     assert await bench.stop_with(2) == ""
 
 
@@ -422,9 +422,9 @@ async def test_while_the_history_cannot_be_written_it_acts_as_off_and_says_so() 
     bench.log.health = "the event log cannot be written: disk full"
     assert await bench.stop() == ""
     assert bench.gatekeeper.acting_mode is GateMode.OFF
-    assert [reason for reason in bench.manager.health_reasons if "acts as off" in reason]
+    assert [reason for reason in bench.manager.health.reasons if "acts as off" in reason]
     bench.log.health = ""
-    assert bench.manager.health_reasons == []
+    assert bench.manager.health.reasons == []
     assert await bench.stop()
 
 

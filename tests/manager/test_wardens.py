@@ -30,10 +30,10 @@ async def test_sessions_stay_on_the_roll_until_their_warden_comes_and_are_watche
     async with running(bench):
         await until(lambda: bench.wardens.asked == [1000])
         assert bench.manager.registry.get(session.id).is_current
-        assert [r for r in bench.manager.health_reasons if "warden of user 1000 is down" in r]
+        assert [r for r in bench.manager.health.reasons if "warden of user 1000 is down" in r]
         bench.wardens.arrive(bench.alice)
         await until(lambda: bench.alice.told == [f"watch {session.id}"])
-        assert bench.manager.health_reasons == []
+        assert bench.manager.health.reasons == []
 
 
 async def test_what_ended_while_there_was_no_warden_is_found_out_when_it_comes() -> None:
@@ -58,12 +58,12 @@ async def test_lost_warden_is_asked_for_again_and_watches_all_anew() -> None:
     async with running(bench):
         session = await bench.manager.register(ALICE, Spec(pid=1))
         bench.wardens.lose(bench.alice)
-        await until(lambda: bench.manager.health_reasons == ["the warden of user 1000 is down"])
+        await until(lambda: bench.manager.health.reasons == ["the warden of user 1000 is down"])
         successor = FakeWarden(1000)
         successor.start(1)
         bench.wardens.arrive(successor)
         await until(lambda: successor.told == [f"watch {session.id}"])
-        assert bench.manager.health_reasons == []
+        assert bench.manager.health.reasons == []
 
 
 async def test_a_session_that_is_being_ended_is_left_to_whoever_ends_it() -> None:
@@ -97,7 +97,7 @@ async def test_user_without_sessions_needs_no_warden() -> None:
         bench.wardens.lose(bench.alice)
         await until(lambda: 1000 not in bench.wardens.here)
         await bench.manager.flush()
-        assert bench.manager.health_reasons == []
+        assert bench.manager.health.reasons == []
 
 
 async def test_sessions_of_others_are_judged_while_one_warden_does_not_answer() -> None:
@@ -109,4 +109,4 @@ async def test_sessions_of_others_are_judged_while_one_warden_does_not_answer() 
     bench.alice.failure = Failed("time-out")
     judged = await bench.judge.evaluate([theirs, ours])
     assert [case.session.id for case, _ in judged] == [ours.id]
-    assert bench.manager.health_reasons == ["the warden of user 1000 does not answer"]
+    assert bench.manager.health.reasons == ["the warden of user 1000 does not answer"]

@@ -13,6 +13,7 @@ from musterd.core.session import Agent
 from musterd.core.spec import agent, parse_spec
 from musterd.ender import Ender
 from musterd.hooks import Hooks
+from musterd.inhibiting import Inhibiting
 from musterd.manager import Manager
 from musterd.ports import Record
 from musterd.remote import RemoteSessions
@@ -37,6 +38,7 @@ class ManagerInterface:
         remote: RemoteSessions,
         ender: Ender,
         reviver: Reviver,
+        inhibiting: Inhibiting,
         door: Door,
         holds: Holds,
     ) -> None:
@@ -45,6 +47,7 @@ class ManagerInterface:
         self._remote = remote
         self._ender = ender
         self._reviver = reviver
+        self._inhibiting = inhibiting
         self._door = door
         self._holds = holds
 
@@ -119,14 +122,14 @@ class ManagerInterface:
         )
 
     async def _inhibit(self, call: Call) -> Sequence[object]:
-        inhibitor = await self._manager.inhibit(await self._door.caller(call), *call.args)
-        fd = self._holds.give_out(inhibitor.number, await self._manager.pipe_of(inhibitor))
+        inhibitor = await self._inhibiting.inhibit(await self._door.caller(call), *call.args)
+        fd = self._holds.give_out(inhibitor.number, await self._inhibiting.pipe_of(inhibitor))
         if inhibitor.number not in self._manager.inhibitors:  # its session ended meanwhile
             self._holds.drop(inhibitor.number)
         return [fd]
 
     async def _list_inhibitors(self, call: Call) -> Sequence[object]:
-        inhibitors = self._manager.visible_inhibitors(await self._door.caller(call))
+        inhibitors = self._inhibiting.visible(await self._door.caller(call))
         return [
             page(
                 inhibitors,
@@ -156,7 +159,7 @@ class ManagerInterface:
 
 
 def manager_values(manager: Manager) -> dict[str, Any]:
-    reasons = manager.health_reasons
+    reasons = manager.health.reasons
     pressure, reading = manager.pressure, manager.pressure.reading
     return {
         "Version": __version__,
