@@ -13,7 +13,7 @@ import pytest
 
 from helpers.repository import Repository
 from musterd.host import git
-from musterd.host.git import Untold, count, drivers_of, uncommitted
+from musterd.host.git import Untold, count_others, drivers_of, uncommitted
 from musterd.host.programs import ask
 
 UID, NOBODY = os.getuid(), 65534
@@ -22,6 +22,7 @@ UID, NOBODY = os.getuid(), 65534
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     return Repository(tmp_path / "project")
 
 
@@ -234,6 +235,40 @@ async def test_where_filters_are_not_run_what_looks_modified_is_not_counted(
         await uncommitted(str(repository.path), UID)
 
 
+@pytest.fixture
+def lfs(tmp_path: Path, repository: Repository) -> None:
+    """What `git lfs install` leaves in the settings of its user, for all repositories."""
+    (tmp_path / ".gitconfig").write_text('[filter "lfs"]\nclean = false\nprocess = false\nrequired = true\n')
+
+
+@pytest.mark.usefixtures("lfs")
+async def test_a_filter_that_no_file_has_keeps_no_change_from_being_counted(repository: Repository) -> None:
+    repository.write("below/kept", "too\n")
+    repository.commit()
+    for name in ("kept", "below/kept"):
+        repository.write(name, "changed since\n")
+    assert await uncommitted(str(repository.path), UID) == 2
+    assert await uncommitted(str(repository.path / "below"), UID) == 2
+
+
+@pytest.mark.usefixtures("lfs")
+@pytest.mark.parametrize("where", ["project/.gitattributes", ".config/git/attributes"])
+async def test_files_that_have_a_filter_are_not_counted_beside_those_that_have_none(
+    repository: Repository, tmp_path: Path, where: str
+) -> None:
+    repository.write("big.bin", "as cleaned\n")
+    repository.commit()
+    repository.write("big.bin", "as smudged\n")
+    attributes = tmp_path / where
+    attributes.parent.mkdir(parents=True, exist_ok=True)
+    attributes.write_text("*.bin filter=lfs\n")
+    (repository.path / ".git/info/exclude").write_text(".gitattributes\n")
+    with pytest.raises(Untold, match="not run"):
+        await uncommitted(str(repository.path), UID)
+    repository.write("kept", "changed since\n")
+    assert await uncommitted(str(repository.path), UID) == 1
+
+
 async def test_another_user_is_asked_about_as_that_user(tmp_path: Path) -> None:
     """By root. A user can ask for nobody else."""
     if UID:
@@ -281,12 +316,14 @@ def test_filters_are_found_by_their_settings(names: str, drivers: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("porcelain", "files"),
-    [(b"", 0), (b" M a\0", None), (b" M a\0?? b\0", 1), (b"M  a\0 M b\0", 1), (b" D a\0", 1)],
+    ("attributes", "files"),
+    [
+        (b"", 0),
+        (b"a\0filter\0lfs\0", 0),
+        (b"a\0filter\0unspecified\0b\0filter\0lfs\0c\0filter\0unset\0", 2),
+        (b"a\nb\0filter\0two\nlines\0", 0),
+        (b"a\0filter\0of another program\0", 1),
+    ],
 )
-def test_only_what_is_sure_counts_where_filters_were_not_run(porcelain: bytes, files: int | None) -> None:
-    if files is None:
-        with pytest.raises(Untold):
-            count(porcelain, has_filters=True)
-    else:
-        assert count(porcelain, has_filters=True) == files
+def test_only_files_without_a_filter_that_was_not_run_are_sure(attributes: bytes, files: int) -> None:
+    assert count_others(attributes, ["lfs", "two\nlines"]) == files

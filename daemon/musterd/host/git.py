@@ -5,8 +5,9 @@ and transports named in it would run outside of that sandbox.
 """
 
 import logging
+import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from musterd.host.programs import ask, user_environ
 
@@ -14,13 +15,14 @@ logger = logging.getLogger(__name__)
 
 OUTPUT_LIMIT = 256 * 1024  # bytes; beyond it is much, and how much does not matter
 DRIVERS_LIMIT = 100  # filters that one configuration may name
+PATHS_LIMIT = 100  # files that are asked about by name; each may have PATH_MAX bytes
 
 _NO_PROGRAM = 127  # exit status of what could not start another, prlimit(1) for one
 
 # git-config(1). Threads are off because they count as processes, of which it gets none.
 _SETTINGS = (
-    "core.fsmonitor=false", "core.hooksPath=/dev/null", "core.attributesFile=/dev/null", "core.pager=cat",
-    "core.preloadIndex=false", "index.threads=1", "protocol.allow=never", "safe.bareRepository=explicit",
+    "core.fsmonitor=false", "core.hooksPath=/dev/null", "core.pager=cat", "core.preloadIndex=false",
+    "index.threads=1", "protocol.allow=never", "safe.bareRepository=explicit",
     "status.submoduleSummary=false", "diff.external=", "gc.auto=0", "maintenance.auto=false",
 )  # fmt: skip
 
@@ -62,7 +64,14 @@ async def uncommitted(directory: str, uid: int) -> int | None:
     if status and not is_cut:
         await _expect_none(directory, uid, environ)
         return None
-    return count(output, has_filters=bool(drivers))
+    records = [record for record in output.split(b"\0") if record]
+    modified = [record[3:] for record in records if record.startswith(b" M")] if drivers else []
+    sure = len(records) - len(modified)
+    if modified:
+        sure += await _unfiltered(directory, uid, environ, modified[:PATHS_LIMIT], drivers)
+    if records and not sure:
+        raise Untold("files look modified, but filters of its repository, which were not run, may differ")
+    return sure
 
 
 async def _git(
@@ -115,13 +124,21 @@ def _without(drivers: Sequence[str]) -> Mapping[str, str]:
     return environ
 
 
-def count(porcelain: bytes, *, has_filters: bool) -> int:
-    """Records of `git status --porcelain -z`.
+async def _unfiltered(
+    directory: str, uid: int, environ: Mapping[str, str], paths: Sequence[bytes], drivers: Collection[str]
+) -> int:
+    """How many of these files of its repository no filter changes: what looks modified there is that.
 
-    Filters were not run: what they would have cleaned looks modified. Untold if all of it may be that.
+    Filters were not run: what one would have cleaned looks modified, too. And one is in the settings of most
+    people, as of all who ever used git-lfs, for files of which a repository need not have any.
     """
-    records = [record for record in porcelain.split(b"\0") if record]
-    sure = [record for record in records if not (has_filters and record.startswith(b" M"))]
-    if records and not sure:
-        raise Untold("files look modified, but filters of its repository, which were not run, may differ")
-    return len(sure)
+    _, top, _ = await _git(directory, uid, environ, "rev-parse", "--show-toplevel")  # paths are from there
+    words = "check-attr", "-z", "filter", "--", *map(os.fsdecode, paths)
+    status, output, is_cut = await _git(os.fsdecode(top.removesuffix(b"\n")), uid, environ, *words)
+    return 0 if status or is_cut else count_others(output, drivers)
+
+
+def count_others(attributes: bytes, drivers: Collection[str]) -> int:
+    """Files of `git check-attr -z filter` that have none of these filters."""
+    filters = attributes.split(b"\0")[2::3]
+    return sum(name.decode(errors="surrogateescape") not in drivers for name in filters)
