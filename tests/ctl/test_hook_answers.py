@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.hook import FakeDaemon, Hook, fake_daemon
+from helpers.hook import FakeDaemon, Hook, Said, fake_daemon
 from helpers.installation import Installation
 from helpers.private_bus import DBusDaemon, PrivateBus
 
@@ -111,6 +111,34 @@ def test_the_daemon_reads_what_the_agent_wrote(fake: FakeDaemon, hook: Hook, pay
     hook("codex", "Stop", stdin=payload.encode() + b"\n")
     assert fake.told[-1] == ["codex", "Stop", payload]
     assert not hook.went_slow
+
+
+@pytest.mark.parametrize(
+    ("case", "payload", "told"),
+    [
+        ("NULs", b'\0{"a": "x\0y"}\0', '{"a": "xy"}'),
+        ("a NUL that is escaped", b'{"a": "\\u0000"}', '{"a": "\\u0000"}'),
+        ("half a character", b'{"a": "\\ud800"}', '{"a": "\\ud800"}'),
+        ("non-characters", '{"a": "\ufffe\U0001ffff"}'.encode(), '{"a": "\ufffe\U0001ffff"}'),
+        ("a line break behind the most that may be", b'"' + b"x" * (LIMIT - 2) + b'"\n', None),
+        ("more NULs than may be", b"{}" + b"\0" * LIMIT, "{}"),
+        ("more line breaks than may be", b"{}" + b"\n" * LIMIT, "{}"),
+        ("line breaks of DOS", b"{\r\n}\r\n", "{\r\n}\r"),
+        ("not UTF-8", b'{"a": "\xff"}', ""),
+        ("half a character, not escaped", b'{"a": "\xed\xa0\x80"}', ""),
+        ("too long", b'"' + b"x" * (LIMIT - 1) + b'"', ""),
+    ],
+)
+def test_odd_input_is_the_same_to_the_slow_path(
+    fake: FakeDaemon, tmp_path: Path, bus: DBusDaemon, case: str, payload: bytes, told: str | None
+) -> None:
+    """`told` is what the daemon hears; None is all but the last byte, "" nothing."""
+    hook, slow, heard = Hook(tmp_path, bus.address), {"MUSTERD_HOOK_PRIVATE": "1"}, len(fake.told)
+    fake.says("heard")
+    said = [hook("codex", "Stop", stdin=payload, environ=way) for way in ({}, slow)]
+    told = payload[:-1].decode() if told is None else told
+    assert fake.told[heard:] == ([["codex", "Stop", told]] * 2 if told else []), case
+    assert said == [Said(0, b"heard" if told else b"{}", b"")] * 2, case
 
 
 @pytest.mark.parametrize("size", [ONE_ARGUMENT + 1, LIMIT])

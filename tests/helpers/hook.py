@@ -84,8 +84,13 @@ class Hook:
         return self._read("log")
 
     @property
+    def ways(self) -> int:
+        """How often it went the slow way."""
+        return len(self._read("ways"))
+
+    @property
     def went_slow(self) -> bool:
-        return bool(self._read("ways"))
+        return self.ways > 0
 
     def _read(self, name: str) -> list[str]:
         file = self._notes / name

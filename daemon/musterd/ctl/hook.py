@@ -68,10 +68,11 @@ def _nothing_to_say(agent: str, event: str) -> str:
 
 
 def _payload() -> str:
-    """The hook's own JSON from stdin, unchanged."""
+    """The hook's own JSON from stdin, as a shell takes it: without NULs, and line breaks at its end."""
     data = b""
     while len(data) <= MAX_PAYLOAD and (more := os.read(0, MAX_PAYLOAD + 1 - len(data))):
         data += more
+    data = data.replace(b"\0", b"").rstrip(b"\n")
     if len(data) > MAX_PAYLOAD:
         raise _CannotReport(f"the hook's input has more than {MAX_PAYLOAD} bytes")
     text = data.decode()
