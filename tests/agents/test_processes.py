@@ -137,6 +137,14 @@ def test_codex_with_two_threads_stands_for_none() -> None:
     assert ADAPTERS[Agent.CODEX].open_session((), locks) == ""
 
 
+def test_codex_has_the_records_of_all_its_threads_open() -> None:
+    one, two = (f"01a1fd9f-c026-7c71-986d-d6067fb42bc{n}" for n in "ab")
+    record = f"/home/user/.codex/sessions/2026/11/21/rollout-2026-11-21T10-49-13-{one}.jsonl"
+    locks = [f"/home/user/.codex/thread-writer-locks/{thread}.lock" for thread in (one, two)]
+    found = ADAPTERS[Agent.CODEX].open_transcripts(["/home/user/.codex/state_5.sqlite", record], locks)
+    assert found == {one: record, two: ""}
+
+
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [

@@ -1,7 +1,11 @@
 """What real agents showed at work never reads as idle, and at rest always does."""
 
+import json
+
 import pytest
 
+from musterd.agents.codex import Codex
+from musterd.core.event import EventKind
 from musterd.core.session import State
 
 from .captured import Captured, every
@@ -76,3 +80,19 @@ def test_resting_session_can_be_resumed(captured: Captured, stage: str) -> None:
     session = captured.session(stage)
     assert session.agent_session_id
     assert session.agent_session_id in captured.adapter.resume_command(session)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("<subagent_notification>\n{}\n</subagent_notification>", EventKind.NOTE),
+        ("what is a <subagent_notification>?", EventKind.WORK),
+    ],
+)
+def test_end_of_a_subagent_is_no_work_of_codex(text: str, kind: EventKind) -> None:
+    """It is written down when it comes, in or after a turn."""
+    parts = [{"type": "input_text", "text": text}]
+    item = {"type": "message", "role": "user", "content": parts}
+    row = {"timestamp": "2026-11-22T00:12:18.213Z", "type": "response_item", "payload": item}
+    (said,) = Codex().records([json.dumps(row)]).events
+    assert said.kind is kind

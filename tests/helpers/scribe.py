@@ -71,6 +71,9 @@ class Scribe(Adapter):
     def open_session(self, paths: Sequence[str], locked: Sequence[str]) -> str:
         return next((os.path.basename(path)[:-5] for path in locked if path.endswith(".lock")), "")
 
+    def open_transcripts(self, paths: Sequence[str], locked: Sequence[str]) -> Mapping[str, str]:
+        return {os.path.basename(path)[:-5]: path for path in paths if path.endswith(".talk")}
+
     def status_file(self, session: Session, home: str, environ: Mapping[str, str]) -> str:
         return f"{home}/.scribe/status-{session.leader.pid}" if session.leader else ""
 

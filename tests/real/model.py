@@ -5,10 +5,11 @@ It speaks chat completions (pi, opencode), responses (codex) and Gemini. The las
 
     MOCK:slow=8           the reply streams for 8 seconds
     MOCK:hang=8           nothing for 8 seconds, then the reply
+    MOCK:file=PATH        nothing until there is that file, then the reply
     MOCK:sleep=20         a shell tool call `sleep 20`, then a text once its result is there
     MOCK:sh=COMMAND       the same with any command (to the end of the line)
     MOCK:escalate         before MOCK:sh=: the call asks for approval by itself (codex)
-    MOCK:call=TOOL JSON   any tool with these arguments (to the end of the line)
+    MOCK:call=TOOL JSON   any tool (or NAMESPACE.TOOL) with these arguments (to the end of the line)
     MOCK:tokens=N         claims that the prompt had N tokens
     MOCK:error=500        that HTTP status
 """
@@ -129,6 +130,13 @@ def number_in(directive: str, prompt: str) -> int:
     return int(found.group(1)) if found else 0
 
 
+def wait_for(prompt: str) -> None:
+    time.sleep(number_in("hang", prompt))
+    found = re.search(r"MOCK:file=(\S+)", prompt)
+    while found and not Path(found.group(1)).exists():
+        time.sleep(0.1)
+
+
 def wanted_call(request: Request) -> Call | None:
     if found := re.search(r"MOCK:call=(\S+) (\{.*\})", request.prompt):
         return Call(found.group(1), json.loads(found.group(2)))
@@ -199,9 +207,11 @@ def chat_whole(reply: Reply) -> Json:
 
 def responses_item(reply: Reply) -> Json:
     if reply.call:
+        namespace, _, name = reply.call.tool.rpartition(".")
         return {
             "type": "function_call", "id": f"fc_{reply.number}", "call_id": f"call_{reply.number}",
-            "name": reply.call.tool, "arguments": json.dumps(reply.call.arguments), "status": "completed",
+            "name": name, "arguments": json.dumps(reply.call.arguments), "status": "completed",
+            **({"namespace": namespace} if namespace else {}),
         }  # fmt: skip
     part = {"type": "output_text", "text": reply.text, "annotations": []}
     head = {"type": "message", "id": f"msg_{reply.number}", "role": "assistant", "status": "completed"}
@@ -314,7 +324,7 @@ class Handler(BaseHTTPRequestHandler):
         if status := number_in("error", request.prompt):
             return self._send({"error": {"message": "mock error", "type": "mock"}}, status)
         if request.tool_result is None:
-            time.sleep(number_in("hang", request.prompt))
+            wait_for(request.prompt)
         try:
             self._answer(path, body, reply)
         except (BrokenPipeError, ConnectionResetError):

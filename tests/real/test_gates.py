@@ -85,6 +85,44 @@ def test_tool_that_lives_on_after_escape_keeps(hooked_lab: Lab, hooked_daemon: D
     assert gates["children"][0] == "keep"
 
 
+def subagent_keeps_until_it_is_done(lab: Lab, daemon: Daemon) -> None:
+    """Codex ends the turn that started it before. It thinks: nothing but its own record tells of that."""
+    pane, session, _ = appear(lab, daemon, AGENTS["codex"])
+    pane.submit("hello")
+    pane.wait_for("MOCK-REPLY")
+    eligible(daemon, session)
+    go = lab.work / "go"
+    message = f"MOCK:file={go} and no more".replace(
+        "i", "\\u0069"
+    )  # for the subagent to read, not its parent
+    pane.submit('MOCK:call=multi_agent_v1.spawn_agent {"message": "' + message + '"}')
+    pane.wait_for("MOCK-DONE")
+    ages: set[str] = set()
+
+    def is_looked_at_for_seconds() -> bool:
+        ages.add(kept(daemon, session))
+        return len(ages) > 4
+
+    until(is_looked_at_for_seconds, PATIENCE, "it is looked at for seconds")
+    go.touch()
+    eligible(daemon, session)
+
+
+def kept(daemon: Daemon, session: str) -> str:
+    """Its age, in words."""
+    verdict, _, gates = daemon.explain(session)
+    assert verdict == "keep", gates
+    return gates["young"][1]
+
+
+def test_subagent_of_which_no_hook_tells_keeps_until_it_is_done(lab: Lab, daemon: Daemon) -> None:
+    subagent_keeps_until_it_is_done(lab, daemon)
+
+
+def test_subagent_keeps_until_it_is_done(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
+    subagent_keeps_until_it_is_done(hooked_lab, hooked_daemon)
+
+
 def test_two_in_one_directory_stay_two_over_a_restart(hooked_lab: Lab, hooked_daemon: Daemon) -> None:
     agent, daemon = AGENTS["codex"], hooked_daemon
     panes = [hooked_lab.start(agent) for _ in range(2)]

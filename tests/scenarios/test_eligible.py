@@ -57,9 +57,11 @@ def test_build_that_ended(on_stage: Stage) -> None:
     agent.becomes_eligible()
 
 
-def test_subagent_that_ended(on_stage: Stage) -> None:
-    agent = on_stage.agent("subagent", hooks=True).turn("subagent @done")
-    assert agent.explain()[2]["subagent"][0] == "keep"
+@pytest.mark.parametrize(("hooks", "gate"), [(True, "subagent"), (False, "turn")], ids=["hooks", "none"])
+def test_subagent_that_ended(on_stage: Stage, hooks: bool, gate: str) -> None:
+    agent = on_stage.agent("subagent", hooks=hooks).turn().say("subagent @done")
+    until(lambda: "Done: subagent @done" in agent.screen(), "its turn is over", PATIENCE)
+    until(lambda: agent.explain()[2][gate][0] == "keep", f"{gate} keeps", PATIENCE)
     agent.go_on("done")
     agent.becomes_eligible()
 

@@ -75,6 +75,15 @@ def test_idle_turn_is_not_all(on_stage: Stage, story: str, line: str, gate: str)
     agent.is_kept_by(gate)
 
 
+def test_second_thread_of_which_no_hook_tells(on_stage: Stage) -> None:
+    """It is there as a record that its process has open."""
+    agent = on_stage.agent("threads").turn().say("subagent 600")
+    until(lambda: "Done: subagent 600" in agent.screen(), "its turn is over", PATIENCE)
+    agent.is_kept_by("turn")
+    on_stage.daemon.restart(signal.SIGKILL)
+    agent.is_kept_by("turn")
+
+
 def test_queued_input_begins_the_next_turn(on_stage: Stage) -> None:
     agent = on_stage.agent("queue").turn()
     agent.busy("think @first").say("think 600")

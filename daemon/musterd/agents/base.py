@@ -174,6 +174,11 @@ class Adapter:
         """The agent session id from files that the leader has open, or has locked; "" if untold."""
         return ""
 
+    def open_transcripts(self, paths: Sequence[str], locked: Sequence[str]) -> Mapping[str, str]:
+        """The records of all conversations that the leader has open, by agent session id: of its subagents,
+        too. "" stands for one that is not open itself."""
+        return {}
+
     def status_file(self, session: Session, home: str, environ: Mapping[str, str]) -> str:
         """Path of the agent's own status file; "" if it has none."""
         return ""

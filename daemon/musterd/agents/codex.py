@@ -15,7 +15,7 @@ from musterd.core.session import Agent, Session
 
 from . import image
 from .base import UNREADABLE, Adapter, Json, ProcessFacts, Query, Records, Role, ScreenReading
-from .fields import ordered, package_version, parse, table, usec, word
+from .fields import ordered, package_version, parse, table, tables, usec, word
 from .flags import Flags
 from .hooks import CommandHooks, Installed, Place
 
@@ -183,6 +183,11 @@ class Codex(Adapter):
                 return threads.pop() if len(threads) == 1 else ""
         return ""
 
+    def open_transcripts(self, paths: Sequence[str], locked: Sequence[str]) -> Mapping[str, str]:
+        """A subagent is a thread of its own, which goes on when the turn that started it is over."""
+        threads = {found.group(1): "" for path in locked if (found := _LOCK.search(path))}
+        return threads | {found.group(1): path for path in paths if (found := _ROLLOUT.search(path))}
+
     def screen(self, text: str) -> ScreenReading:
         if _DIALOG.search(text):
             return ScreenReading(has_dialog=True, has_draft=False)
@@ -228,9 +233,15 @@ def _record(record: Json) -> AgentEvent | None:
                 is_cut=word_of_turn == "turn_aborted",
             )
         case "response_item", item:
-            return AgentEvent(EventKind.WORK, at, detail=item)
+            return AgentEvent(EventKind.NOTE if _is_notice(payload) else EventKind.WORK, at, detail=item)
         case _:
             return None
+
+
+def _is_notice(item: Json) -> bool:
+    """Of the end of a subagent: it is written down at once, and is no work of a turn that is over."""
+    parts = [word(part, "text") for part in tables(item, "content")]
+    return bool(parts) and all(part.startswith("<subagent_notification>") for part in parts)
 
 
 def _turn_id(payload: Json) -> str:

@@ -39,12 +39,12 @@ class Native:
 
 @dataclass(frozen=True, slots=True)
 class Transcript:
-    """The agent's record of the conversation."""
+    """The agent's record of the conversation, with those of further ones that its process has open."""
 
     device: int
     inode: int
-    size: int
-    mtime: int  # realtime µs
+    size: int  # of all
+    mtime: int  # realtime µs, of the latest
     is_complete: bool  # it parses to its last line
 
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
 
@@ -14,6 +14,7 @@ from musterd.host.files import APPEARED, Files, Subscription
 from musterd.host.query import QueryReader
 from musterd.host.transcript import Lines, Tail, Unreadable
 from musterd.host.watch import ExitWatch
+from musterd.warden.beside import Beside
 from musterd.warden.guard import Mistakes
 from musterd.warden.visit import (
     Reader,
@@ -62,10 +63,11 @@ class Follower:
         self.facts = facts
         self.exit_watch = exit_watch
         self.launcher: PidRef | None = None
-        self.transcript: Transcript | Unknown | None = None
         self.native: Native | Unknown | None = None
         self.queued: int | Unknown | None = None
         self.held_session_id = ""  # by a file that it has open or locked
+        self._own: Transcript | Unknown | None = None  # the record of its current conversation
+        self._beside = Beside(adapter, session.uid)
         self._home = home
         self._files = files
         self._changed = changed
@@ -81,6 +83,10 @@ class Follower:
     @property
     def is_query(self) -> bool:
         return isinstance(self._reader, QueryReader)
+
+    @property
+    def transcript(self) -> Transcript | Unknown | None:
+        return self._beside.with_all(self._own)
 
     @property
     def process(self) -> PidRef:
@@ -113,7 +119,14 @@ class Follower:
         reader = copy(self._reader) if is_known else open_reader(found, uid)
         status = survey.status if survey else self._status_path()
         queue = self.adapter.queue(self.session, self._home, self.facts.environ)
-        return Visit(survey, reader, read_from(reader), read_status(status, uid), count_queued(queue, uid))
+        return Visit(
+            survey,
+            reader,
+            read_from(reader),
+            read_status(status, uid),
+            count_queued(queue, uid),
+            self._beside.visit(),
+        )
 
     def _look_around(self) -> Survey:
         wish, place = self._wish, self.adapter.transcript(self.session, self._home, self.facts.environ)
@@ -133,7 +146,7 @@ class Follower:
         """What the session newly said, oldest first; the rest of what it has is as of the visit."""
         if isinstance(visit, Exception):
             why = self._mistakes.why(self.adapter, visit)
-            self.transcript = self.native = self.queued = Unknown(f"its files cannot be read: {why}")
+            self._own = self.native = self.queued = Unknown(f"its files cannot be read: {why}")
             return self._note(now)
         if visit.survey:
             self._settle(visit.survey)
@@ -142,6 +155,7 @@ class Follower:
             Unknown(f"its queue {visit.queued}") if isinstance(visit.queued, Unreadable) else visit.queued
         )
         said = [self._say(event, Source.TRANSCRIPT) for event in self._take_transcript(visit)]
+        said += [self._say(event, Source.TRANSCRIPT) for event in self._take_beside(visit)]
         if event := self._take_status(visit, now):
             said.append(self._say(event, Source.NATIVE))
         return [*self._note(now), *said]
@@ -181,10 +195,14 @@ class Follower:
     def _say(self, event: AgentEvent, source: Source) -> Said:
         return Said(self.session.id, event, source)
 
-    def holds(self, agent_session_id: str, now: int) -> list[Said]:
-        """Its open files say which conversation it holds."""
+    def holds(self, agent_session_id: str, transcripts: Mapping[str, str], now: int) -> list[Said]:
+        """Its open files say which conversation it holds, and what records of all of them."""
         self.held_session_id = agent_session_id
-        return self._note(now)
+        noted = self._note(now)
+        ended = self._beside.hold(transcripts if self._noted[0] else {}, self._noted[0], now)
+        if not self._beside.is_read:
+            self._changed(self)
+        return [*noted, *(self._say(event, Source.PROCESS) for event in ended)]
 
     def _note(self, now: int) -> list[Said]:
         """What became known that the session's registration did not say; once."""
@@ -200,17 +218,24 @@ class Follower:
 
     def _take_transcript(self, visit: Visit) -> Sequence[AgentEvent]:
         if isinstance(visit.read, Unreadable):
-            self.transcript = Unknown(f"its transcript {visit.read}")
+            self._own = Unknown(f"its transcript {visit.read}")
             return ()
         if visit.read is None:
-            self.transcript = Unknown("its transcript is not there") if self._survey.place else None
+            self._own = Unknown("its transcript is not there") if self._survey.place else None
             return ()
         new, state = visit.read
         try:
             return self._take_lines(new, state) if isinstance(new, Lines) else self._take_rows(new, state)
         except Exception as exc:  # noqa: BLE001 - an adapter stumbled over what the agent wrote: unknown, which keeps
             why = self._mistakes.why(self.adapter, exc)
-            self.transcript = Unknown(f"its transcript cannot be parsed: {why}")
+            self._own = Unknown(f"its transcript cannot be parsed: {why}")
+            return ()
+
+    def _take_beside(self, visit: Visit) -> Sequence[AgentEvent]:
+        try:
+            return self._beside.take(visit.beside)
+        except Exception as exc:  # noqa: BLE001 - as for the transcript
+            logger.debug("%s", self._mistakes.why(self.adapter, exc))
             return ()
 
     def _take_lines(self, new: Lines, state: Transcript) -> Sequence[AgentEvent]:
@@ -222,14 +247,14 @@ class Follower:
             records = self.adapter.records(new.lines)
             self._parses = records.is_complete
             events = _thin(records.events) if new.restarted else records.events
-        self.transcript = replace(state, is_complete=state.is_complete and self._parses)
+        self._own = replace(state, is_complete=state.is_complete and self._parses)
         return _dated(events, state.mtime)
 
     def _take_rows(self, rows: tuple[str, ...], state: Transcript) -> Sequence[AgentEvent]:
         records = self.adapter.records(rows)
         events = [event for event in records.events if event not in self._said]
         self._said = frozenset(records.events)
-        self.transcript = replace(state, is_complete=state.is_complete and records.is_complete)
+        self._own = replace(state, is_complete=state.is_complete and records.is_complete)
         return _dated(events, state.mtime)
 
     # The status

@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from musterd.agents.base import Adapter, ProcessFacts, Role
 from musterd.core.errors import AccessDenied, Failed, NoSuchSession
@@ -115,7 +115,7 @@ class Leaders:
                 version=await self._visit(facts.pid, lambda: self._recogniser.version(adapter, facts)),
                 terminal=await self._terminals.locate(facts, ancestors),
                 scope=cgroup.unit_of(facts.pid),
-                agent_session_id=open_session(adapter, facts.pid),
+                agent_session_id=opened(adapter, facts.pid).session,
                 environ=await self._recogniser.facts.aside(starter, lambda: environ_of(starter), ()),
                 mark=self._mark_of(facts, table),
             )
@@ -185,10 +185,19 @@ def ref_of(row: Stat) -> PidRef:
     return PidRef(row.pid, row.start_ticks, boot_id())
 
 
-def open_session(adapter: Adapter, pid: int) -> str:
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What its adapter makes of the open files of a leader."""
+
+    session: str
+    transcripts: Mapping[str, str]
+
+
+def opened(adapter: Adapter, pid: int) -> Opened:
     """By the names of its open files: the kernel has them at hand, and asks no file system for them."""
     files = open_files(pid)
-    return adapter.open_session(list(files.values()), locked_files(pid, files))
+    paths, locked = list(files.values()), locked_files(pid, files)
+    return Opened(adapter.open_session(paths, locked), adapter.open_transcripts(paths, locked))
 
 
 def _as_session(leader: Leader) -> Session:

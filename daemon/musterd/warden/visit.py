@@ -9,6 +9,7 @@ from musterd.agents.base import Query
 from musterd.core.evidence import Transcript
 from musterd.host.query import QueryReader
 from musterd.host.transcript import Lines, Tail, Unreadable, read_text
+from musterd.warden.beside import Page
 
 STATUS_LIMIT = 64 * 1024  # bytes of a status file
 FOLDERS_LIMIT = 16  # directories in which a transcript that is not there yet is waited for
@@ -40,6 +41,7 @@ class Visit:
     read: tuple[Lines | tuple[str, ...], Transcript] | Unreadable | None
     status: str | Unreadable | None
     queued: int | Unreadable | None
+    beside: Sequence[Page] = ()
 
 
 def open_reader(found: str | Query | None, uid: int) -> Reader | None:

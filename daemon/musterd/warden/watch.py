@@ -13,7 +13,7 @@ from musterd.host.workers import Workers
 from musterd.ports import Clock
 from musterd.warden.follower import Follower
 from musterd.warden.guard import Mistakes
-from musterd.warden.leaders import open_session, ref_of
+from musterd.warden.leaders import opened, ref_of
 from musterd.warden.pause import Pause
 from musterd.warden.recognise import Recogniser
 from musterd.warden.visit import Visit
@@ -161,7 +161,7 @@ class Watch:
             self.events.put_nowait(event)
 
     def hold(self, follower: Follower) -> None:
-        """Its open files may have come to tell which conversation it holds."""
-        agent_session_id = open_session(follower.adapter, follower.process.pid)
-        for said in follower.holds(agent_session_id, self._clock.now()):
+        """Its open files may have come to tell which conversations it holds."""
+        found = opened(follower.adapter, follower.process.pid)
+        for said in follower.holds(found.session, found.transcripts, self._clock.now()):
             self.events.put_nowait(said)

@@ -202,7 +202,8 @@ class Agent:
     def _work_on(self, second: Rollout, duration: str) -> None:
         last(duration)
         second.write("event_msg", {"type": "task_complete", "turn_id": "1"})
-        second.close()
+        notice = {"type": "input_text", "text": f"<subagent_notification>\n{second.thread}"}
+        self.rollout.write("response_item", {"type": "message", "role": "user", "content": [notice]})
         self._tell("SubagentStop", agent_id=second.thread)
 
     # What is no turn
