@@ -219,7 +219,7 @@ class Reaper:
             self._manager.health.set_trouble("store", str(exc))
         self._ports.announcer.manager_changed(*ARMING)
 
-    def _log(self, kind: str, text: str, session: Session | None = None) -> None:
+    def _log(self, kind: str, text: str, session: Session | None) -> None:
         owner = (session.id, session.uid) if session else ("", -1)
         self._ports.log.append(Record(self._ports.clock.now(), kind, *owner, text))
 

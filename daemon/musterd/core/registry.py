@@ -49,7 +49,7 @@ class Registry:
         session = self._sessions[session_id]
         return session if session.leader and session.leader.is_same(leader) else None
 
-    def by_agent_session(self, agent: Agent, agent_session_id: str, uid: int | None = None) -> list[Session]:
+    def by_agent_session(self, agent: Agent, agent_session_id: str, uid: int | None) -> list[Session]:
         if not agent_session_id:
             return []
         return [s for s in self.current(uid) if s.agent is agent and s.agent_session_id == agent_session_id]

@@ -153,9 +153,10 @@ def _ours(root: Node) -> Iterator[_Place]:
     for event in hooks.inside:
         for group in event.inside if event.is_array else ():
             handlers = group.named("hooks")
-            for entry in handlers.inside if handlers and handlers.is_array else ():
+            if handlers is None or not handlers.is_array:
+                continue
+            for entry in handlers.inside:
                 if entry.is_object and is_ours(str(_mapping(entry).get("command", ""))):
-                    assert handlers is not None
                     yield _Place(event, group, handlers, entry)
 
 

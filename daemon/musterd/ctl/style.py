@@ -32,5 +32,5 @@ def is_coloured() -> bool:
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def paint(text: str, style: Style = Style.NONE) -> str:
+def paint(text: str, style: Style) -> str:
     return f"\x1b[{style.value}m{text}\x1b[0m" if style and is_coloured() else text

@@ -109,14 +109,13 @@ class Files:
             return
         subscription.is_closed = True
         path = subscription.directory
-        missing = self._missing.get(path)
+        missing, directory = self._missing.get(path), self._directories.get(path)
         if missing and subscription in missing.waiting:
             missing.waiting.remove(subscription)
             if not missing.waiting:
                 del self._missing[path]
                 self.unsubscribe(missing.parent)
-        elif subscription in (directory := self._directories.get(path, ())):
-            assert isinstance(directory, _Directory)
+        elif directory and subscription in directory:
             directory.remove(subscription)
             if not any(directory):
                 self._drop(path)

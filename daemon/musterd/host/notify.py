@@ -40,7 +40,7 @@ class Notifier:
         """To be followed by ready(). systemd sees from the time which of the two is newer (sd_notify(3))."""
         self._send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
-    def stopping(self, status: str = "") -> None:
+    def stopping(self, status: str) -> None:
         self._send("STOPPING=1" + self._status_line(status))
 
     def close(self) -> None:

@@ -127,7 +127,7 @@ class Ends:
         traces = replace(traces, scope=cgroup.scope_of(row.pid), above=above(table, top.pid))
         others = others_than(follower.session.id, self._followers)
         return Family(
-            self._recogniser, self._all_processes, lambda: others, traces, table, follower.process, {top.pid}
+            self._recogniser, self._all_processes, others, traces, table, follower.process, {top.pid}
         )
 
     async def _changed(self, follower: Follower, last_look: Observation, kin: Kin) -> str:
@@ -205,9 +205,7 @@ class Ends:
         table = await self._all_processes()
         roots = {row.pid for left in leftovers if (row := table.find(left.process))}
         others = list(self._followers.values())
-        family = Family(
-            self._recogniser, self._all_processes, lambda: others, Traces((), 0), table, None, roots
-        )
+        family = Family(self._recogniser, self._all_processes, others, Traces((), 0), table, None, roots)
         kin = await family.kin(grip)
         if why := obstacle(kin):
             return Ending(False, f"kept: {why}")
@@ -223,7 +221,7 @@ class Family:
 
     recogniser: Recogniser
     all_processes: Callable[[], Awaitable[Table]]
-    others: Callable[[], Sequence[Follower]]
+    others: Sequence[Follower]
     traces: Traces
     table: Table
     leader: PidRef | None
@@ -237,7 +235,7 @@ class Family:
             self.table = await self.all_processes()
             self.roots = {held.ref.pid for held in grip.alive}
         self.is_looked_at = True
-        relations = Relations(self.table, self.recogniser, self.leader, self.others(), self.around)
+        relations = Relations(self.table, self.recogniser, self.leader, self.others, self.around)
         self.around = relations.around
         members = cgroup.members(self.traces.scope) if self.traces.scope else ()
         return relations.kin(self.roots, self.traces, members)
