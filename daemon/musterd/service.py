@@ -112,6 +112,7 @@ class Service:
             self._manager.config = config
             self._gauge.config = config.pressure
             self._log.config = config.events
+            self._manager.ports.announcer.manager_changed("BudgetPerHour")
             logger.info("Configuration '%s' was read again", self._options.config_file)
         self._notifier.ready(self._status())
 

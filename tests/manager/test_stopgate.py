@@ -428,6 +428,16 @@ async def test_while_the_history_cannot_be_written_it_acts_as_off_and_says_so() 
     assert await bench.stop()
 
 
+async def test_a_gate_that_acts_as_off_and_is_switched_off_is_no_trouble_any_more() -> None:
+    bench = await Held().begin()
+    bench.log.health = "the event log cannot be written: disk full"
+    assert len(bench.manager.health.reasons) == 2
+    told = len(bench.announcer.told)
+    await bench.gatekeeper.set_mode(BOB, "off", "it is, anyway")
+    assert bench.manager.health.reasons == [bench.log.health]
+    assert bench.announcer.told[told:] == ["gate Mode", "Health HealthReasons"]
+
+
 async def test_stops_at_once_are_counted_each() -> None:
     bench = await Held().begin(budget="large")
     both = await asyncio.gather(*(bench.stop() for _ in range(20)))
