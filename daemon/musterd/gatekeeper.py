@@ -102,7 +102,7 @@ class Gatekeeper:
 
     def _told(self, change: Change, kind: str, said: str, name: str) -> None:
         self._ports.log.append(Record(change.at, kind, uid=change.by_uid, text=said))
-        self._ports.announcer.gate_changed(name)
+        self._ports.announcer.gate_changed(name, f"{name}UID", f"{name}USec", f"{name}Why")
         self._ports.announcer.manager_changed("Health", "HealthReasons")  # of a gate that cannot act
 
     # What hooks report

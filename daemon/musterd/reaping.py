@@ -65,7 +65,7 @@ class Reaper:
         self._ports.log.append(
             Record(change.at, "mode", uid=caller.uid, text=f"reaper {before.reaper} → {wanted}: {why}")
         )
-        self._ports.announcer.manager_changed("Mode", *ARMING)
+        self._ports.announcer.manager_changed("Mode", "ModeUID", "ModeUSec", "ModeWhy", *ARMING)
 
     # Acting
 

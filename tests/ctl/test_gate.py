@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from helpers.installation import Installation
-from musterd.ctl.text import user_name
+from musterd.ctl.text import clock, user_name
 
 from .conftest import Enrol
 
@@ -42,8 +42,9 @@ def phase_of(musterd: Installation, claim_id: str) -> str:
 def test_the_gate_is_shown(musterd: Installation) -> None:
     shown = musterd.ctl("gate").stdout.splitlines()
     assert shown[0] == "Stop gate: shadow, nothing is held, the history shows what would be"
-    assert shown[1].startswith("Claims: ")
-    assert musterd.json("gate") == {"Mode": "shadow", "KillSwitch": False}
+    assert shown[-1].startswith("Claims: ")
+    told = musterd.json("gate")
+    assert (told["Mode"], told["KillSwitch"]) == ("shadow", False)
 
 
 def test_its_mode_is_set_and_shown(musterd: Installation) -> None:
@@ -54,6 +55,24 @@ def test_its_mode_is_set_and_shown(musterd: Installation) -> None:
         told = musterd.ctl("gate", "history", "-n", "1").stdout
         assert f"  {user_name(os.getuid())} " in told
         assert f"a test of {mode}" in told
+
+
+def test_it_shows_who_set_it_since_when_and_why(musterd: Installation) -> None:
+    try:
+        musterd.ctl("gate", "mode", "enforce", "--why", "the trial\x1b[2J went well")
+        musterd.ctl("gate", "kill-switch", "on")
+        shown = musterd.ctl("gate").stdout.splitlines()
+        told = musterd.json("gate")
+    finally:
+        musterd.ctl("gate", "kill-switch", "off")
+        musterd.ctl("gate", "mode", "shadow")
+    me = user_name(os.getuid())
+    assert shown[1].startswith(f"Mode: set by {me} on {clock(told['ModeUSec'])}; ")
+    assert shown[1].endswith(" ago: the trial\\e[2J went well")
+    assert shown[2].startswith(f"Kill switch: on, set by {me} on {clock(told['KillSwitchUSec'])}; ")
+    assert shown[2].endswith(" ago: no reason given")
+    assert (told["ModeUID"], told["ModeWhy"]) == (os.getuid(), "the trial\x1b[2J went well")
+    assert (told["KillSwitchUID"], told["KillSwitchWhy"]) == (os.getuid(), "no reason given")
 
 
 def test_its_kill_switch_is_set_and_shown(musterd: Installation) -> None:
@@ -88,7 +107,7 @@ def test_doctor_says_whether_it_holds(musterd: Installation, mode: str, said: st
 
 def test_the_gate_is_part_of_the_daemons_status(musterd: Installation) -> None:
     assert "Stop gate: shadow, nothing is held" in musterd.ctl("status").stdout
-    assert musterd.json("status")["StopGate"] == {"Mode": "shadow", "KillSwitch": False}
+    assert musterd.json("status")["StopGate"] == musterd.json("gate")
 
 
 # Claims

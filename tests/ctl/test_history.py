@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from helpers.installation import Installation
 from helpers.terminal import terminal
-from musterd.ctl.history import Entry, lines
+from musterd.ctl.client import Properties
+from musterd.ctl.history import Entry, lines, setting
 from musterd.ctl.text import date, width
 
 from .conftest import Enrol
@@ -56,6 +57,11 @@ def plain(entry: Entry, room: int, *, whole: bool = False) -> list[str]:
 )  # fmt: skip
 def test_an_event_is_shown(case: str, room: int, shown: list[str], *, whole: bool) -> None:
     assert plain(REAPED, room, whole=whole) == shown, case
+
+
+@pytest.mark.parametrize("values", [{}, {"ModeUID": 0, "ModeUSec": 0, "ModeWhy": ""}])
+def test_of_what_nobody_has_set_nothing_is_told(values: Properties) -> None:
+    assert setting(values, "Mode", 0) == ""
 
 
 def test_whose_an_event_is_stands_in_a_column_and_the_daemons_own_are_nobodys() -> None:

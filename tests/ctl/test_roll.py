@@ -8,6 +8,7 @@ import pytest
 
 from helpers.installation import Installation, some_process
 from musterd.bus.contract import Contract
+from musterd.ctl.text import user_name
 
 from .conftest import Enrol
 
@@ -214,6 +215,9 @@ def test_only_as_many_events_as_asked(musterd: Installation, enrol: Enrol) -> No
 def test_the_mode_of_the_reaper_is_set_and_shown(musterd: Installation) -> None:
     assert musterd.ctl("reaper", "mode", "off", "--why", "a test").status == 0
     assert musterd.ctl("reaper", "mode").stdout == "off\n"
+    shown = musterd.ctl("reaper").stdout.splitlines()
+    assert shown[1].startswith(f"Set: by {user_name(os.getuid())} on ")
+    assert shown[1].endswith(" ago: a test")
     assert "a test" in musterd.ctl("reaper", "history").stdout
     assert musterd.ctl("reaper", "mode", "dry-run").status == 0
 

@@ -215,7 +215,9 @@ async def test_mode_is_an_operators_and_durable() -> None:
     await bench.reaper.set_mode(ALICE, "off", "because")
     change = bench.store.modes.reaper_change
     assert (bench.store.modes.reaper, change.by_uid, change.why) == (Mode.OFF, 1000, "because")
-    assert bench.announcer.told == ["Mode AutoDisabled AutoDisabledReason Health HealthReasons"]
+    assert bench.announcer.told == [
+        "Mode ModeUID ModeUSec ModeWhy AutoDisabled AutoDisabledReason Health HealthReasons"
+    ]
 
 
 @pytest.mark.parametrize("mode", ["", "On", "dry", "x" * 9000])

@@ -435,7 +435,7 @@ async def test_a_gate_that_acts_as_off_and_is_switched_off_is_no_trouble_any_mor
     told = len(bench.announcer.told)
     await bench.gatekeeper.set_mode(BOB, "off", "it is, anyway")
     assert bench.manager.health.reasons == [bench.log.health]
-    assert bench.announcer.told[told:] == ["gate Mode", "Health HealthReasons"]
+    assert bench.announcer.told[told:] == ["gate Mode ModeUID ModeUSec ModeWhy", "Health HealthReasons"]
 
 
 async def test_stops_at_once_are_counted_each() -> None:
@@ -476,7 +476,7 @@ async def test_a_mode_is_on_disk_with_who_when_and_why() -> None:
     change = bench.store.modes.gate_change
     assert (bench.store.modes.gate, change.by_uid, change.why) == (GateMode.ENFORCE, 1001, "a trial")
     assert "gate-mode" in bench.log.kinds()
-    assert "gate Mode" in bench.announcer.told
+    assert "gate Mode ModeUID ModeUSec ModeWhy" in bench.announcer.told
     with pytest.raises(InvalidArgs):
         await bench.gatekeeper.set_mode(BOB, "on", "")
 

@@ -58,6 +58,9 @@ class ReaperInterface:
 def reaper_values(manager: Manager, judge: Judge) -> dict[str, Any]:
     return {
         "Mode": manager.modes.reaper.value,
+        "ModeUID": manager.modes.reaper_change.by_uid,
+        "ModeUSec": manager.modes.reaper_change.at,
+        "ModeWhy": manager.modes.reaper_change.why,
         "AutoDisabled": bool(manager.modes.auto_disabled_reason),
         "AutoDisabledReason": manager.modes.auto_disabled_reason,
         "Tier": manager.pressure.tier.value,

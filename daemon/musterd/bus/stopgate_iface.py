@@ -71,7 +71,17 @@ class StopGateInterface:
 
 
 def stop_gate_values(manager: Manager) -> dict[str, Any]:
-    return {"Mode": manager.modes.gate.value, "KillSwitch": manager.modes.kill_switch}
+    modes = manager.modes
+    return {
+        "Mode": modes.gate.value,
+        "ModeUID": modes.gate_change.by_uid,
+        "ModeUSec": modes.gate_change.at,
+        "ModeWhy": modes.gate_change.why,
+        "KillSwitch": modes.kill_switch,
+        "KillSwitchUID": modes.kill_switch_change.by_uid,
+        "KillSwitchUSec": modes.kill_switch_change.at,
+        "KillSwitchWhy": modes.kill_switch_change.why,
+    }
 
 
 def _plain(values: dict[str, Variant]) -> dict[str, object]:

@@ -1,5 +1,6 @@
 """`gate`: how the stop gate acts; `gate mode`, `gate kill-switch` and `gate history`."""
 
+import time
 from argparse import Namespace
 
 from musterd.bus.names import STOP_GATE
@@ -19,9 +20,9 @@ _MODES = {
 async def run(client: Client, args: Namespace) -> None:
     match args.what:
         case "mode" if args.mode:
-            await client.gate("SetMode", "ss", args.mode, args.why or "set by musterctl", ask=True)
+            await client.gate("SetMode", "ss", args.mode, args.why or history.NO_REASON, ask=True)
         case "kill-switch" if args.switch:
-            is_on, why = args.switch == "on", args.why or "set by musterctl"
+            is_on, why = args.switch == "on", args.why or history.NO_REASON
             await client.gate("SetKillSwitch", "bs", is_on, why, ask=True)
         case "history":
             (rows,) = await client.gate("History", "u", args.lines)
@@ -41,7 +42,12 @@ async def _show(client: Client, args: Namespace) -> None:
         print("on" if gate["KillSwitch"] else "off")
     else:
         active = [claim for claim in await claims.listed(client) if claim.is_active]
+        now = time.time_ns() // 1000
         print(f"Stop gate: {line(gate)}")
+        if said := history.setting(gate, "Mode", now):
+            print(f"Mode: set {said}")
+        if said := history.setting(gate, "KillSwitch", now):
+            print(f"Kill switch: {'on' if gate['KillSwitch'] else 'off'}, set {said}")
         print(f"Claims: {len(active)} active")
 
 

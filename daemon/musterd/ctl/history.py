@@ -9,9 +9,10 @@ from . import sessions, table
 from .client import Properties
 from .failure import CtlError
 from .style import Style, paint
-from .text import date, printable, user_name
+from .text import date, moment, printable, user_name
 
 NO_UID = 2**32 - 1  # an event of the daemon itself
+NO_REASON = "no reason given"
 SEPARATOR = "; "  # in the text of an event: what happened, and then each reason
 
 
@@ -37,6 +38,15 @@ def show(events: Sequence[Properties], args: Namespace) -> None:
     room = table.room()
     if entries:
         table.show([line for entry in entries for line in lines(entry, room)], pager="no_pager" not in args)
+
+
+def setting(values: Properties, name: str, now: int) -> str:
+    """Who set the property of that name, since when and why; "" of what is as shipped."""
+    at = values.get(f"{name}USec", 0)  # a daemon of an older version does not say
+    if not at:
+        return ""
+    why = printable(values[f"{name}Why"]) or NO_REASON
+    return f"by {user_name(values[f'{name}UID'])} on {moment(at, now)}: {why}"
 
 
 def user_of(uid: int) -> str:

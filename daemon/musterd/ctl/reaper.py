@@ -25,7 +25,7 @@ async def run(client: Client, args: Namespace) -> None:
 
 async def _mode(client: Client, args: Namespace) -> None:
     if args.mode:
-        await client.reaper("SetMode", "ss", args.mode, args.why or "set by musterctl", ask=True)
+        await client.reaper("SetMode", "ss", args.mode, args.why or history.NO_REASON, ask=True)
         return
     reaper = await client.properties(REAPER)
     print(sessions.as_json({"Mode": reaper["Mode"]}) if "json" in args else printable(reaper["Mode"]))
@@ -46,7 +46,13 @@ async def _verdicts(client: Client, args: Namespace) -> None:
     is_legend = "no_legend" not in args
     now = time.time_ns() // 1000
     looked = moment(reaper["LastEvaluationUSec"], now) or "never"
-    head = [f"Mode: {reaper_line(reaper)}", f"Tier: {printable(reaper['Tier'])}", f"Last look: {looked}", ""]
+    head = [
+        f"Mode: {reaper_line(reaper)}",
+        *([f"Set: {said}"] if (said := history.setting(reaper, "Mode", now)) else []),
+        f"Tier: {printable(reaper['Tier'])}",
+        f"Last look: {looked}",
+        "",
+    ]
     body = table.layout(columns, cells, legend=is_legend, room=table.room()) if rows else ["No sessions."]
     table.show([*(head if is_legend else []), *body], pager="no_pager" not in args)
 
