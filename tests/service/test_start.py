@@ -29,6 +29,29 @@ async def test_nobody_is_looked_for_before_there_is_a_bus_to_start_wardens_over(
 
 
 @pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--user"], "the session bus at 'unix:path={home}/bus': No such file or directory; "
+                     "'dbus-run-session' starts one, or name another"),
+        (["--bus", "unix:path=/nope"], "bus 'unix:path=/nope': No such file or directory; "
+                                       "is that the address of one that runs?"),
+        (["--bus", "nonsense"], "bus 'nonsense': address did not contain a transport; "
+                                "is that the address of one that runs?"),
+        (["--bus", "unix:path=/dev/null"], "bus 'unix:path=/dev/null': Connection refused; "
+                                           "is that the address of one that runs?"),
+    ],
+)  # fmt: skip
+def test_a_bus_that_is_not_there_is_told_in_a_sentence(args: list[str], said: str, tmp_path: Path) -> None:
+    environ = {"PYTHONPATH": str(DAEMON), "HOME": str(tmp_path), "XDG_RUNTIME_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-m", "musterd", *args, "--state-dir", str(tmp_path / "state")],
+        env=environ, text=True, check=False, capture_output=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"cannot connect to {said.format(home=tmp_path)}\n"
+
+
+@pytest.mark.parametrize(
     ("args", "status", "said"),
     [
         (["--config", "named.toml"], 1, "named.toml: there is no such file, ignoring\n"),

@@ -101,6 +101,6 @@ def test_without_a_bus_it_fails() -> None:
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert (
-        done.stderr
-        == "cannot connect to bus 'unix:path=/nonexistent': [Errno 2] No such file or directory\n"
+        done.stderr == "cannot connect to bus 'unix:path=/nonexistent': No such file or directory; "
+        "is that the address of one that runs?\n"
     )

@@ -43,6 +43,14 @@ class BusGone(BusError):
     """There is no connection to the bus, or it ended before the work was done."""
 
 
+class NoBus(BusGone):
+    """A connection did not come about; `reason` says why, in words."""
+
+    def __init__(self, bus: str, reason: str, advice: str) -> None:
+        super().__init__(f"cannot connect to {bus}: {reason}; {advice}")
+        self.reason = reason
+
+
 class CallTimedOut(BusError):
     """The other side did not answer in time."""
 

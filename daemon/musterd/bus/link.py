@@ -14,7 +14,9 @@ from dbus_fast import BusType, Message, MessageType
 from dbus_fast.aio import MessageBus
 from dbus_fast.errors import AuthError, InvalidAddressError
 
-from .errors import BusGone, CallTimedOut, RemoteError
+from musterd.core.errors import reason
+
+from .errors import BusGone, CallTimedOut, NoBus, RemoteError
 from .reader import install_reader
 from .received import Received, Unreadable
 from .writer import Writer, close_fds, install_writer
@@ -66,14 +68,16 @@ class Link:
 
     @classmethod
     async def open(cls, address: str, receiver: Receiver, *, within: float) -> Self:
-        """Connect to `address`: "system", "session" or a D-Bus address. Raises BusGone."""
+        """Connect to `address`: "system", "session" or a D-Bus address. Raises NoBus."""
         try:
             async with asyncio.timeout(within):
                 bus = await MessageBus(*_resolve(address), negotiate_unix_fd=True).connect()
         except TimeoutError as exc:
-            raise BusGone(f"bus '{address}' did not answer within {within:g} s") from exc
-        except (OSError, EOFError, AuthError, InvalidAddressError) as exc:
-            raise BusGone(f"cannot connect to bus '{address}': {exc or 'it closed the connection'}") from exc
+            raise _no_bus(address, f"it did not answer within {within:g} s") from exc
+        except EOFError as exc:
+            raise _no_bus(address, "it closed the connection") from exc
+        except (OSError, AuthError, InvalidAddressError) as exc:
+            raise _no_bus(address, reason(exc)) from exc
         return cls(bus, receiver)
 
     @property
@@ -181,6 +185,17 @@ def _discard(reply: asyncio.Future[Reply]) -> None:
     """Close the fds of an answer that came too late to be used."""
     if reply.done() and not reply.cancelled() and reply.exception() is None:
         close_fds(reply.result().fds)
+
+
+def _no_bus(address: str, why: str) -> NoBus:
+    """With what to do: the address was one of the program's options, or stands for one."""
+    match address:
+        case "system":
+            return NoBus("the system bus", why, "'systemctl start dbus' starts it, or name another")
+        case "session":
+            place = f"the session bus at '{_resolve(address)[0]}'"
+            return NoBus(place, why, "'dbus-run-session' starts one, or name another")
+    return NoBus(f"bus '{address}'", why, "is that the address of one that runs?")
 
 
 def _resolve(address: str) -> tuple[str | None, BusType]:

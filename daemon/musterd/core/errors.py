@@ -54,3 +54,9 @@ class NotResumable(MusterError):
 
 class Failed(MusterError):
     """It was tried, and did not work."""
+
+
+def reason(exc: Exception) -> str:
+    """What went wrong, in words: what the kernel says, without its number and its path."""
+    told = exc.strerror if isinstance(exc, OSError) else ""
+    return told or str(exc) or type(exc).__name__

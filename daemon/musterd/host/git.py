@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Collection, Mapping, Sequence
 
+from musterd.core.errors import reason
 from musterd.host.programs import ask, user_environ
 
 logger = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ async def _git(
             *_alone(uid), *words, environ=environ, limit=OUTPUT_LIMIT, uid=uid, with_errors=with_errors
         )
     except (OSError, ValueError) as exc:
-        raise Untold(f"git cannot be run: {exc}") from exc
+        raise Untold(f"git cannot be run: {reason(exc)}") from exc
     if answer.status == _NO_PROGRAM:
         raise Untold("git cannot be run: there is none")
     return answer.status, answer.output, answer.is_cut

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 from musterd.core.config import PressureConfig
+from musterd.core.errors import reason
 from musterd.core.pressure import (
     FALL,
     PressureSource,
@@ -187,7 +188,7 @@ class Gauge:
             if isinstance(exc, OSError) and exc.errno in (errno.ENOENT, errno.EOPNOTSUPP):
                 self._faults["psi"] = f"no PSI at '{path}', available memory alone decides"
             else:
-                self._faults["psi"] = f"cannot read pressure from '{path}': {exc}"
+                self._faults["psi"] = f"cannot read pressure from '{path}': {reason(exc)}"
 
     def _read_memory(self) -> None:
         path = self.config.meminfo_path
@@ -195,7 +196,7 @@ class Gauge:
             self._memory = parse_meminfo(_text_of(path))
             self._faults.pop("memory", None)
         except (OSError, ValueError) as exc:
-            self._faults["memory"] = f"cannot read available memory from '{path}': {exc}"
+            self._faults["memory"] = f"cannot read available memory from '{path}': {reason(exc)}"
 
 
 def _text_of(path: str) -> str:

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Sequence
 
+from musterd.core.errors import reason
 from musterd.core.session import Session
 from musterd.host.kill import Grip
 from musterd.host.lines import one_line
@@ -43,7 +44,7 @@ async def check(session: Session, command: Sequence[str]) -> str:
     try:
         answer = await _run(session, command, mark)
     except (OSError, ValueError) as exc:
-        raise Unclear(f"the check cannot be run: {exc}") from exc
+        raise Unclear(f"the check cannot be run: {reason(exc)}") from exc
     finally:
         # Shielded, and a thread's from end to end: who asks may lose patience a second time.
         await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, _end_all, mark, since))

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from musterd.agents import image
 from musterd.agents.base import ProcessFacts
-from musterd.core.errors import Failed, NotResumable
+from musterd.core.errors import Failed, NotResumable, reason
 from musterd.core.scope import scope_words
 from musterd.core.session import Session, SessionId
 from musterd.host.panes import Panes, Place, default_socket
@@ -153,7 +153,7 @@ class Revival:
         try:
             pane = await Panes(socket, self.uid, TMUX_PATIENCE).start(NEW_SESSION, self.session.cwd, command)
         except (Unanswered, OSError) as exc:
-            raise Failed(f"There is no terminal to be had: {exc}.") from exc
+            raise Failed(f"There is no terminal to be had: {reason(exc)}.") from exc
         return tmux_terminal(socket, pane)
 
     # Its pane
