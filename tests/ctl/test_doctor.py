@@ -41,6 +41,7 @@ def test_mistakes_in_the_configuration(musterd: Installation) -> None:
         file.parent.rmdir()
     assert outcome.status == 1
     assert f"✗ configuration: {file}:2: grace: 'soon' is not a time span" in outcome.stdout
+    assert "  -> Correct it, then let the daemon read it again (SIGHUP).\n" in outcome.stdout
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])

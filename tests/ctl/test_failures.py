@@ -51,10 +51,38 @@ def test_no_daemon_is_3(deserted: Installation, args: list[str]) -> None:
     assert outcome.stderr.splitlines()[1].startswith("Hint: ")
 
 
-def test_no_bus_is_3(tmp_path: Path) -> None:
-    outcome = Installation(tmp_path, f"unix:path={tmp_path}/none").ctl()
+@pytest.mark.parametrize(
+    ("args", "bus", "hint"),
+    [
+        (["--user"], "the session bus",
+         "Log in, or use 'dbus-run-session'; or look elsewhere: --system, --bus, MUSTERD_BUS."),
+        (["--system"], "the system bus",
+         "Start it with 'systemctl start dbus', or look elsewhere: --user, --bus, MUSTERD_BUS."),
+        (["--bus", "unix:path=/nope"], "bus 'unix:path=/nope'",
+         "Is a bus running there? Or look elsewhere: --system, --user, --bus, MUSTERD_BUS."),
+    ],
+)  # fmt: skip
+def test_no_bus_is_3(args: list[str], bus: str, hint: str, tmp_path: Path) -> None:
+    nowhere = {"XDG_RUNTIME_DIR": str(tmp_path), "DBUS_SYSTEM_BUS_ADDRESS": f"unix:path={tmp_path}/none"}
+    outcome = Installation(tmp_path, "").ctl(*args, **nowhere)
     assert (outcome.status, outcome.stdout) == (3, "")
-    assert "Cannot connect" in outcome.stderr
+    assert outcome.stderr.splitlines() == [
+        f"musterctl: Cannot connect to {bus}: No such file or directory.",
+        f"Hint: {hint}",
+    ]
+
+
+def test_how_to_start_it_is_told_of_the_bus_that_was_asked(deserted: Installation) -> None:
+    own = {"DBUS_SESSION_BUS_ADDRESS": deserted.bus, "DBUS_SYSTEM_BUS_ADDRESS": deserted.bus}
+    started = {
+        "--user": "'musterd --user', or look elsewhere: --system, --bus, MUSTERD_BUS.",
+        "--system": "'systemctl start musterd', or look elsewhere: --user, --bus, MUSTERD_BUS.",
+        f"--bus={deserted.bus}": f"'musterd --user --bus {deserted.bus}', or look elsewhere: "
+        "--system, --user, --bus, MUSTERD_BUS.",
+    }
+    for option, hint in started.items():
+        said = deserted.ctl(option, **own)
+        assert said.stderr.splitlines()[1] == f"Hint: Start it with {hint}"
 
 
 @pytest.mark.parametrize(

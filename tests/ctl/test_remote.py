@@ -38,7 +38,10 @@ def test_the_roll_of_another_host(musterd: Installation, enrol: Enrol, fake_ssh:
 def test_a_host_that_does_not_answer_is_3(musterd: Installation, tmp_path: Path) -> None:
     outcome = musterd.ctl("-H", "box", PATH=dead_ssh(musterd, tmp_path))
     assert (outcome.status, outcome.stdout) == (3, "")
-    assert outcome.stderr.startswith("musterctl: Cannot connect to the system bus of 'box'.")
+    assert outcome.stderr.splitlines()[-2:] == [
+        "musterctl: Cannot connect to the system bus of 'box'.",
+        "Hint: It takes ssh(1), and over there a bus and systemd-stdio-bridge.",
+    ]
 
 
 def test_where_the_bus_is_here_says_nothing_of_another_host(musterd: Installation, tmp_path: Path) -> None:

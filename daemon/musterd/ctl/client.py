@@ -10,13 +10,13 @@ from typing import Any
 
 from dbus_fast import Message, MessageFlag, Variant
 
-from musterd.bus.errors import BusGone, CallTimedOut, RemoteError
+from musterd.bus.errors import BusGone, CallTimedOut, NoBus, RemoteError
 from musterd.bus.link import Link, Reply
 from musterd.bus.names import BUS_NAME, MANAGER, PROPERTIES, REAPER, ROOT, STOP_GATE
 from musterd.bus.signals import BUS, BUS_PATH, Match, Signal, Subscription, owner_changes
 from musterd.together import all_of
 
-from .failure import PASSWORD_REQUIRED, CtlError, NoDaemon, no_daemon, translate
+from .failure import PASSWORD_REQUIRED, CtlError, NoDaemon, translate
 
 CONNECT_TIMEOUT = 5.0  # seconds
 CALL_TIMEOUT = 15.0  # an Explain looks at processes and terminals
@@ -35,6 +35,37 @@ class Where:
     def __str__(self) -> str:
         bus = f"bus '{self.address}'" if ":" in self.address else f"the {self.address} bus"
         return f"{bus} of '{self.host}'" if self.host else bus
+
+    @property
+    def is_service(self) -> bool:
+        """Whether the daemon is a unit of the systemd that is here."""
+        return self == Where()
+
+    @property
+    def without_bus(self) -> str:
+        """What to do where there is no bus."""
+        if self.host:
+            return "It takes ssh(1), and over there a bus and systemd-stdio-bridge."
+        match self.address:
+            case "system":
+                return "Start it with 'systemctl start dbus', or look elsewhere: --user, --bus, MUSTERD_BUS."
+            case "session":
+                return "Log in, or use 'dbus-run-session'; or look elsewhere: --system, --bus, MUSTERD_BUS."
+        return "Is a bus running there? Or look elsewhere: --system, --user, --bus, MUSTERD_BUS."
+
+    @property
+    def without_daemon(self) -> str:
+        """What to do where there is a bus."""
+        if self.host:
+            return f"Start it on '{self.host}', or look elsewhere: --user, --bus."
+        match self.address:
+            case "system":
+                command, other = "systemctl start musterd", "--user"
+            case "session":
+                command, other = "musterd --user", "--system"
+            case address:
+                command, other = f"musterd --user --bus {address}", "--system, --user"
+        return f"Start it with '{command}', or look elsewhere: {other}, --bus, MUSTERD_BUS."
 
 
 class Client:
@@ -134,11 +165,11 @@ class Client:
         try:
             return await self._link.call(message, within=within, takes_fds=takes_fds)
         except RemoteError as exc:
-            raise translate(exc.name, exc.text) from exc
+            raise translate(exc.name, exc.text, self.where.without_daemon) from exc
         except CallTimedOut as exc:
             raise CtlError(
                 f"musterd did not answer within {within:g} s.",
-                "See 'systemctl status musterd'.",
+                "See 'systemctl status musterd'." if self.where.is_service else "See what it logs.",
                 name="TimedOut",
             ) from exc
         except BusGone as exc:
@@ -159,8 +190,10 @@ class Client:
     async def attach(self, address: str) -> None:
         try:
             self._link = await Link.open(address, self, within=CONNECT_TIMEOUT)
-        except BusGone as exc:
-            raise no_daemon(f"Cannot connect to {self.where}.") from exc
+        except NoBus as exc:
+            # Of another host ssh has said why; the socket to ssh knows nothing.
+            why = "" if self.where.host else f": {exc.reason}"
+            raise NoDaemon(f"Cannot connect to {self.where}{why}.", self.where.without_bus) from exc
 
     def detach(self) -> None:
         if self._link is not None:

@@ -8,6 +8,7 @@ from functools import partial
 
 from musterd import __version__
 from musterd.bus.names import MANAGER, REAPER, STOP_GATE
+from musterd.core.errors import reason
 
 from . import doctor_hooks, hooks, sessions
 from .again import program
@@ -50,7 +51,7 @@ async def examine(where: Where) -> AsyncIterator[Finding]:
     try:
         async with connect(where) as client:
             manager = await client.properties(MANAGER)
-            for finding in _daemon(manager):
+            for finding in _daemon(manager, where):
                 yield finding
             for finding in (
                 *_pressure(manager["Pressure"]),
@@ -70,14 +71,21 @@ async def examine(where: Where) -> AsyncIterator[Finding]:
             yield finding
 
 
-def _daemon(manager: Properties) -> list[Finding]:
+def _by(where: Where, command: str) -> str:
+    """systemd knows of the system service only."""
+    return f": '{command}'" if where.is_service else ""
+
+
+def _daemon(manager: Properties, where: Where) -> list[Finding]:
     found = [Finding("daemon", Grade.OK, f"musterd {manager['Version']} answers")]
     if manager["Version"] != __version__:
         text = f"the daemon is {manager['Version']}, musterctl is {__version__}"
-        found.append(Finding("version", Grade.WRONG, text, "Restart it: systemctl restart musterd"))
+        found.append(
+            Finding("version", Grade.WRONG, text, f"Restart it{_by(where, 'systemctl restart musterd')}.")
+        )
     found += [
-        Finding("health", Grade.WRONG, reason, "'journalctl -u musterd' says more.")
-        for reason in manager["HealthReasons"]
+        Finding("health", Grade.WRONG, trouble, f"Its log says more{_by(where, 'journalctl -u musterd')}.")
+        for trouble in manager["HealthReasons"]
     ]
     return found if manager["HealthReasons"] else [*found, Finding("health", Grade.OK, manager["Health"])]
 
@@ -181,11 +189,16 @@ async def _config(where: Where) -> Finding:
                 stderr=asyncio.subprocess.STDOUT,
             )
             output, _ = await process.communicate()
-    except (OSError, TimeoutError) as exc:
-        return Finding("configuration", Grade.WRONG, f"could not be checked: {exc}")
+    except TimeoutError:
+        return Finding("configuration", Grade.WRONG, f"could not be checked within {CHECK_TIMEOUT:g} s")
+    except OSError as exc:
+        return Finding("configuration", Grade.WRONG, f"could not be checked: {reason(exc)}")
     mistakes = "; ".join(output.decode(errors="replace").splitlines())
     if process.returncode:
-        return Finding("configuration", Grade.WRONG, mistakes, "Correct it, then: systemctl reload musterd")
+        reload = (
+            "'systemctl reload musterd'" if where.is_service else "let the daemon read it again (SIGHUP)"
+        )
+        return Finding("configuration", Grade.WRONG, mistakes, f"Correct it, then {reload}.")
     return Finding("configuration", Grade.OK, "no mistakes")
 
 

@@ -55,21 +55,14 @@ HINTS = {
 _NOBODY = ("ServiceUnknown", "NameHasNoOwner", "Spawn", "Disconnected", "NoReply")
 
 
-def translate(name: str, text: str) -> CtlError:
-    """A bus error as the user should read it."""
+def translate(name: str, text: str, start: str) -> CtlError:
+    """A bus error as the user should read it; `start` says how a daemon that is not there is started."""
     last = name.rpartition(".Error.")[2]
     if last.startswith(_NOBODY):
-        return no_daemon(
-            "musterd is not running there." if last != "NoReply" else "musterd ended meanwhile."
-        )
+        said = "musterd is not running there." if last != "NoReply" else "musterd ended meanwhile."
+        return NoDaemon(said, start)
     if name == "org.freedesktop.DBus.Error.AccessDenied":
         return CtlError(
             "The bus does not let you talk to musterd.", "See its policy, org.musterd.Muster1.conf."
         )
     return CtlError(text, HINTS.get(last, ""), name=last)
-
-
-def no_daemon(text: str) -> NoDaemon:
-    return NoDaemon(
-        text, "Start it with 'systemctl start musterd', or look elsewhere: --user, --bus, MUSTERD_BUS."
-    )
