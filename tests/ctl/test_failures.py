@@ -121,7 +121,17 @@ def test_a_verb_that_there_is_not_is_called_so(deserted: Installation, word: str
     assert deserted.ctl(word).stderr == f"musterctl: There is no verb '{word}'.\nHint: {hint}\n"
 
 
-@pytest.mark.parametrize("args", [["status", "nobody"], ["explain", "nobody"], ["release", "nobody"]])
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["status", "nobody"],
+        ["explain", "nobody"],
+        ["release", "nobody"],
+        ["events", "nobody"],
+        ["events", "-f", "nobody"],
+        ["events", "--json", "nobody"],
+    ],
+)
 def test_no_such_session_is_1(musterd: Installation, args: list[str]) -> None:
     outcome = musterd.ctl(*args)
     assert (outcome.status, outcome.stdout) == (1, "")

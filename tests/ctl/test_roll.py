@@ -206,6 +206,15 @@ def test_history_of_one_session(musterd: Installation, enrol: Enrol) -> None:
     assert numbers == sorted(numbers)
 
 
+def test_events_of_a_session_that_only_the_history_knows(musterd: Installation) -> None:
+    with some_process() as process:
+        session_id = musterd.register(process)
+        assert musterd.ctl("release", session_id).status == 0
+    assert musterd.ctl("status", session_id).status == 1
+    events = [json.loads(line) for line in musterd.ctl("--json", "events", session_id).stdout.splitlines()]
+    assert (events[0]["Kind"], events[-1]["Kind"]) == ("registered", "ended")
+
+
 def test_only_as_many_events_as_asked(musterd: Installation, enrol: Enrol) -> None:
     enrol()
     enrol()

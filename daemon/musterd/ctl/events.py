@@ -20,25 +20,28 @@ Event = tuple[int, int, int, str, str, str]
 
 
 async def run(client: Client, args: Namespace) -> None:
-    session_id = await _session(client, args.id)
     if not args.follow:
-        _show(await _ask(client, session_id, limit=args.lines), args)
+        _show((await _begin(client, args))[1], args)
         return
     async with watching(client) as watch:
-        last = _show(await _ask(client, session_id, limit=args.lines), args)
-        await _follow(client, watch, session_id, last, args)
+        session_id, events = await _begin(client, args)
+        await _follow(client, watch, session_id, _show(events, args), args)
 
 
-async def _session(client: Client, text: str) -> str:
-    """History outlives sessions: an id that is not known any more may still be asked for."""
-    if not text:
-        return ""
+async def _begin(client: Client, args: Namespace) -> tuple[str, list[Event]]:
+    """The session that is meant ("": all), and its latest events. Raises CtlError if there never was one.
+
+    History outlives sessions: one that is not known any more may still have events.
+    """
+    if not args.id:
+        return "", await _ask(client, "", limit=args.lines)
     try:
-        return (await sessions.resolve(client, text))[0]
+        session_id, _ = await sessions.resolve(client, args.id)
     except CtlError as exc:
-        if exc.name != "NoSuchSession" or text == ".":
+        if exc.name != "NoSuchSession" or not (past := await _ask(client, args.id, limit=args.lines)):
             raise
-        return text
+        return args.id, past
+    return session_id, await _ask(client, session_id, limit=args.lines)
 
 
 async def _ask(client: Client, session_id: str, *, limit: int, after: int = 0) -> list[Event]:
