@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from musterd.core.errors import Busy, Failed, NoSuchSession
 from musterd.core.evidence import Observation
 from musterd.core.life import said_state
-from musterd.core.session import Session, SessionId, Source, State
+from musterd.core.session import Session, SessionId, State
 from musterd.core.units import size
 from musterd.manager import Manager
 from musterd.ports import Caller, Record
@@ -76,7 +76,7 @@ class Ender:
         """
         lease.is_ending = True
         manager = self._manager
-        stopping = replace(session, state=State.STOPPING, state_source=Source.CALLER, ending=reason)
+        stopping = replace(session, state=State.STOPPING, ending=reason)
         manager.roll.change(session, stopping)
         try:
             await manager.ports.store.save(stopping)

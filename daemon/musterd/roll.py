@@ -119,7 +119,7 @@ class Roll:
         self.registry.put(after)
         self._ports.announcer.session_changed(before, after)
         if after.state is not before.state:
-            self.record("state", after, f"{before.state} → {after.state} ({after.state_source})")
+            self.record("state", after, f"{before.state} → {after.state} ({after.told_by})")
         if life.is_worth_saving(before, after):
             self._keeper.want(after.id)
 

@@ -12,7 +12,7 @@ from helpers.wait import until
 from manager.test_reaping import EAGER, idle_sessions
 from musterd.core.case import Mode
 from musterd.core.errors import AccessDenied, Busy, Failed, NoSuchSession, NotResumable
-from musterd.core.session import Session, SessionId, State
+from musterd.core.session import Session, SessionId, Source, State
 from musterd.core.spec import Spec
 from musterd.core.state import Modes
 from musterd.ports import Record
@@ -103,6 +103,25 @@ async def test_what_changes_at_the_last_moment_keeps_it() -> None:
     assert (after.state, after.ending) == (State.IDLE, "")
     assert not bench.manager.modes.auto_disabled_reason
     assert told(bench, "cancelled")
+
+
+async def test_only_while_its_end_is_under_way_it_is_not_the_agent_who_tells_its_state() -> None:
+    bench, (session,) = await pressed()
+    told_by, written = list[Source](), list[Session]()
+
+    async def look() -> None:
+        told_by.append(bench.manager.registry.get(session.id).told_by)
+        written.append(bench.store.files[session.id])
+
+    bench.alice.before_end = look
+    bench.alice.ending = Ending(is_ended=False, how="kept: its transcript grew")
+    await bench.reaper.relieve()
+    again = Bench(EAGER)  # the daemon died meanwhile, and the agent did not
+    again.alice.start(1)
+    again.store.files[session.id] = written[0]
+    await again.manager.load()
+    told_by += [it.manager.registry.get(session.id).told_by for it in (bench, again)]
+    assert told_by == [Source.CALLER, Source.HOOK, Source.HOOK]
 
 
 async def test_end_that_cannot_be_verified_disarms_the_reaper_for_good() -> None:

@@ -49,7 +49,7 @@ def session_values(session: Session, verdict: Explanation | None, usage: Usage) 
         "Agent": session.agent.value,
         "UID": session.uid,
         "State": session.state.value,
-        "StateSource": session.state_source.value,
+        "StateSource": session.told_by.value,
         "CWD": session.cwd,
         "Title": session.title,
         "Leader": session.leader.pid if session.leader else 0,

@@ -102,7 +102,7 @@ class Session:
     heartbeat_usec: int = 0
     hooked_usec: int = 0  # a hook of it was last heard
     state: State = State.STARTING
-    state_source: Source = Source.NONE
+    state_source: Source = Source.NONE  # of the last it said; see `told_by`
     turn: Turn = field(default_factory=Turn)
     others: tuple[Conversation, ...] = ()  # further conversations of its process, at work or at rest
     protected: bool = False
@@ -113,6 +113,11 @@ class Session:
     @property
     def is_current(self) -> bool:
         return self.state.is_current
+
+    @property
+    def told_by(self) -> Source:
+        """Who said what its state is. That an end is under way, or failed, is no word of its own."""
+        return Source.CALLER if self.state in (State.STOPPING, State.FAILED) else self.state_source
 
     @property
     def is_resumable(self) -> bool:
