@@ -1,7 +1,9 @@
 """What single hook calls and records mean: traps, and cases that real agents cannot be made to show."""
 
 import json
+import re
 from contextlib import suppress
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from musterd.agents.catalog import ADAPTERS
 from musterd.agents.fields import integer, ordered, parse, usec
+from musterd.agents.hooks import Extension
 from musterd.core.event import AgentEvent, EventKind
 from musterd.core.evidence import Native, NativeState
 from musterd.core.session import Agent
@@ -329,3 +332,16 @@ def test_ids_and_paths_that_no_message_can_hold_are_refused(odd: str) -> None:
 def test_half_a_character_in_a_title_costs_the_title_only() -> None:
     said = AgentEvent(EventKind.SETTLED, NOW, title="release \ud83d", detail="\0")
     assert said == AgentEvent(EventKind.SETTLED, NOW)
+
+
+@pytest.mark.parametrize("agent", [agent for agent, adapter in ADAPTERS.items() if adapter.hooks])
+def test_how_long_an_agent_waits_is_what_its_settings_are_told(agent: Agent) -> None:
+    hooks = ADAPTERS[agent].hooks
+    assert hooks
+    if isinstance(hooks, Extension):
+        source = (files("musterd.agents") / "extensions" / hooks.source).read_text()
+        assert re.findall(r"^const ANSWER_WITHIN = (\d+)", source, re.MULTILINE) == [
+            f"{hooks.limit * 1000:g}"
+        ]
+    else:
+        assert hooks.timeout == hooks.limit * (1000 if agent is Agent.GEMINI else 1)

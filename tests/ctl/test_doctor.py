@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.installation import Installation
+from helpers.installation import Installation, running_musterd
 from helpers.private_bus import PrivateBus
 
 from .conftest import Enrol
@@ -102,6 +102,21 @@ def test_a_hook_that_was_heard_is_told(musterd: Installation, codex_home: Path) 
         agent.stdin.write(b"\n")
         agent.stdin.close()
     assert musterd.ctl("release", session_id).status == 0
+
+
+def test_a_stop_gate_that_answers_when_nobody_waits_any_more(tmp_path: Path) -> None:
+    def said(**environ: str) -> list[str]:
+        told = musterd.ctl("doctor", **environ).stdout.splitlines()
+        return [line for line in told if "hook-timeout" in line]
+
+    late = "✗ stop gate: [stop-gate] hook-timeout is 4 s, but"
+    with running_musterd(tmp_path, '[stop-gate]\nhook-timeout = "4s"\n') as musterd:
+        here = f"{late} a hook here (MUSTERD_HOOK_TIMEOUT) waits"
+        assert said() == []
+        assert said(MUSTERD_HOOK_TIMEOUT="") == [f"{here} 1.5 s only"]
+        assert musterd.ctl("hooks", "install", "claude-code", "codex", "pi").status == 0
+        assert said() == [f"{late} codex waits 3 s only", f"{late} pi waits 2 s only"]
+        assert said(MUSTERD_HOOK_TIMEOUT="3.5")[0] == f"{here} 3.5 s only"
 
 
 def test_what_is_missing_without_a_program_is_said(musterd: Installation, tmp_path: Path) -> None:

@@ -64,9 +64,9 @@ class Installation:
 
 
 @contextmanager
-def running_musterd(directory: Path) -> Iterator[Installation]:
+def running_musterd(directory: Path, more: str = "") -> Iterator[Installation]:
     """A bus and a daemon on it in single-user mode, ready to be called."""
-    with DBusDaemon(directory / "bus") as bus, Daemon(directory, bus, CONFIG) as daemon:
+    with DBusDaemon(directory / "bus") as bus, Daemon(directory, bus, CONFIG + more) as daemon:
         yield Installation(daemon.home, bus.address)
 
 

@@ -87,7 +87,8 @@ _INSTALLED = CommandHooks(
         "SessionStart", "UserPromptSubmit", "PostToolUse", "PermissionRequest", "PreCompact", "PostCompact",
         "SubagentStart", "SubagentStop", "Stop", "Interrupt", "SessionEnd",
     ),
-    timeout=3,  # s; it gives Interrupt no more
+    timeout=3,  # it gives Interrupt no more
+    limit=3,
     is_strict=True,
 )  # fmt: skip
 

@@ -28,6 +28,7 @@ class CommandHooks:
     file: str  # below the place
     events: tuple[str, ...]
     timeout: int  # in the agent's own unit; more than the hook needs to give up by itself (1.5 s)
+    limit: float  # the same in seconds
     otherwise: str = ""  # said in our place where we are gone, to an agent that takes that for a "no"
     is_strict: bool = False  # plain JSON only: it reads no file with comments or trailing commas
 
@@ -39,6 +40,7 @@ class Extension:
     place: Place
     file: str  # below the place
     source: str  # in extensions/
+    limit: float = 2.0  # seconds, its ANSWER_WITHIN
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from dbus_fast import Variant
 from musterd.claiming import Claiming
 from musterd.core.claim import Claim
 from musterd.core.stopgate import GateMode
+from musterd.core.units import USEC_PER_SEC
 from musterd.gatekeeper import Gatekeeper
 from musterd.manager import Manager
 from musterd.ports import Record
@@ -81,6 +82,7 @@ def stop_gate_values(manager: Manager) -> dict[str, Any]:
         "KillSwitchUID": modes.kill_switch_change.by_uid,
         "KillSwitchUSec": modes.kill_switch_change.at,
         "KillSwitchWhy": modes.kill_switch_change.why,
+        "HookTimeoutUSec": round(manager.config.stop_gate.hook_timeout * USEC_PER_SEC),
     }
 
 

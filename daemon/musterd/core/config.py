@@ -92,7 +92,8 @@ class StopGateConfig:
         1.5,
         span,
         "How long an agent's hook takes: the stop gate answers half a second before that. The hook knows "
-        "MUSTERD_HOOK_TIMEOUT of its agent's environment instead, or 1.5 s; who wants more sets both.",
+        "MUSTERD_HOOK_TIMEOUT of its agent's environment instead, or 1.5 s; who wants more sets both, "
+        "to no more than the agent waits for a hook: musterd-hook(1).",
     )
     check_command: tuple[str, ...] = _option(
         (),

@@ -48,15 +48,18 @@ def _show(finding: Finding) -> None:
 
 
 async def examine(where: Where) -> AsyncIterator[Finding]:
+    hook_timeout = 0  # µs; 0: not known
     try:
         async with connect(where) as client:
             manager = await client.properties(MANAGER)
             for finding in _daemon(manager, where):
                 yield finding
+            gate = await client.properties(STOP_GATE)
+            hook_timeout = gate.get("HookTimeoutUSec", 0)  # not from an older daemon
             for finding in (
                 *_pressure(manager["Pressure"]),
                 *_reaper(await client.properties(REAPER), where),
-                _gate(await client.properties(STOP_GATE), manager),
+                _gate(gate, manager),
             ):
                 yield finding
             for finding in (*await _stops(client), *await _sessions(client)):
@@ -65,7 +68,7 @@ async def examine(where: Where) -> AsyncIterator[Finding]:
         yield Finding("daemon", Grade.WRONG, str(exc), exc.hint)
     if not where.host:  # what is on this machine says nothing of another
         yield await _config(where)
-        for finding in doctor_hooks.findings(await hooks.heard(where)):
+        for finding in doctor_hooks.findings(await hooks.heard(where), hook_timeout):
             yield finding
         for finding in _programs():
             yield finding

@@ -26,7 +26,7 @@ def run_hook(own: Sequence[str]) -> NoReturn:
     args = _parse(own)
     if args is None:
         _leave("", "called wrongly")
-    nothing, deadline = _nothing_to_say(args.agent, args.event), _deadline()
+    nothing, deadline = _nothing_to_say(args.agent, args.event), patience()
     signal.signal(signal.SIGALRM, lambda *_: _leave(nothing, f"no answer within {deadline:g} s"))
     signal.setitimer(signal.ITIMER_REAL, deadline)
     try:
@@ -49,8 +49,8 @@ def _parse(own: Sequence[str]) -> Namespace | None:
     return None
 
 
-def _deadline() -> float:
-    """What is no plain number above 0 says nothing, as in musterd-hook."""
+def patience() -> float:
+    """Seconds that a hook waits here. What is no plain number above 0 says nothing, as in musterd-hook."""
     given = os.environ.get("MUSTERD_HOOK_TIMEOUT", "")
     is_number = re.fullmatch(r"[0-9]+(\.[0-9]+)?", given) and len(given) < 8
     return (float(given) if is_number else 0) or DEADLINE

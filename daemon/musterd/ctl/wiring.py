@@ -73,6 +73,7 @@ class Wiring:
     def __init__(self, adapter: Adapter) -> None:
         assert adapter.hooks is not None
         self.adapter = adapter
+        self.limit = adapter.hooks.limit  # seconds that the agent waits for a hook
         self.directory = adapter.hooks.place.path(home(), os.environ)
         self.path = f"{self.directory}/{adapter.hooks.file}"
 
