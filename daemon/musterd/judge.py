@@ -11,15 +11,13 @@ from musterd.core.evidence import Observation, Unknown, Usage
 from musterd.core.reaper import explain
 from musterd.core.session import Session, SessionId
 from musterd.core.suspend import Suspend, awake, elapsed
-from musterd.core.units import USEC_PER_SEC
+from musterd.core.units import USEC_PER_HOUR, USEC_PER_SEC
 from musterd.manager import Manager
 from musterd.ports import Record
 from musterd.together import all_of
 from musterd.worktrees import Worktrees
 
 logger = logging.getLogger(__name__)
-
-HOUR = 3600 * USEC_PER_SEC
 
 # An earlier look older than that many graces says nothing of what happened lately.
 LOOK_LIFE = 10
@@ -64,7 +62,7 @@ class Judge:
         """And how long ago that was."""
         now, stepped, _, suspends = times
         acted = [(at, elapsed(at, now, stepped, suspends)) for at in self._manager.modes.actions]
-        return [(at, ago) for at, ago in acted if ago < HOUR]
+        return [(at, ago) for at, ago in acted if ago < USEC_PER_HOUR]
 
     def refuse(self, session_id: SessionId) -> None:
         """A reap of it did not come off: it was cancelled, or failed, just now."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-MAX_TEXT = 4096  # bytes of an id or a path: no more than a caller may say
+MAX_TEXT = 4096  # bytes of an id or a path, whoever says it: the agent, or a caller on the bus
 
 
 class EventKind(StrEnum):

@@ -16,16 +16,14 @@ from musterd.core.inhibitor import What, blocking
 from musterd.core.pressure import Tier
 from musterd.core.session import Session, State
 from musterd.core.turn import Subagent, Turn
-from musterd.core.units import USEC_PER_SEC, span
-
-_HOUR = 3600 * USEC_PER_SEC
+from musterd.core.units import USEC_PER_HOUR, USEC_PER_SEC, span
 
 # After a reap that did not come off it is left alone for that many pauses: what kept it once will again.
 BACKOFF = 10
 
 # A subagent that says nothing through a later turn of its parent, nor for this long, has ended, and the word
 # of that was lost. Its tools would be children and its model calls be told; but one tool may take hours.
-SUBAGENT_SILENCE = 24 * _HOUR
+SUBAGENT_SILENCE = 24 * USEC_PER_HOUR
 
 
 def protected(case: Case) -> Finding:
@@ -223,10 +221,10 @@ def tier(world: World, _case: Case) -> Finding:
 def cooldown(world: World, case: Case) -> Finding:
     config = case.config
     # A suspend relieves nothing, and in it nobody sees what was done: neither a pause nor an hour passes.
-    latest = min(world.acted, default=_HOUR)
+    latest = min(world.acted, default=USEC_PER_HOUR)
     if world.acted and latest < config.post_action_delay * USEC_PER_SEC:
         return kept(f"the last reap was {span(latest)} ago", case.now - latest)
-    spent = sum(1 for ago in world.acted if ago < _HOUR)
+    spent = sum(1 for ago in world.acted if ago < USEC_PER_HOUR)
     if spent >= config.budget_per_hour:
         return kept(f"the budget of {config.budget_per_hour} reaps an hour is spent", case.now - latest)
     since_refusal = case.elapsed(case.refused)

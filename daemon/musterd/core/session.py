@@ -8,6 +8,8 @@ from musterd.core.turn import Turn
 
 SessionId = NewType("SessionId", str)
 
+SESSION_MARK = "MUSTERD_SESSION"  # in the environment of what brings a session back: its id
+
 
 class Agent(StrEnum):
     CLAUDE_CODE = "claude-code"

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from musterd.core.errors import InvalidArgs
+from musterd.core.event import MAX_TEXT
 from musterd.core.session import Agent, SessionId
 
-MAX_TEXT = 4096  # bytes of one string
 MAX_WORDS = 256  # entries of one list
 
 _TERMINAL = re.compile(r"tmux:/.*:%[0-9]+|/.*", re.DOTALL)

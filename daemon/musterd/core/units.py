@@ -1,6 +1,7 @@
 """Units: microseconds, and time spans and sizes as people read them."""
 
 USEC_PER_SEC = 1_000_000
+USEC_PER_HOUR = 3600 * USEC_PER_SEC
 USEC_PER_TICK = 10_000  # of start times in /proc: USER_HZ is 100 on every architecture that systemd runs on
 
 

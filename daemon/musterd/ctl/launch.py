@@ -22,6 +22,7 @@ from dbus_fast import Variant
 
 from musterd.bus.names import PEER
 from musterd.core.scope import knows_expansion, scope_words
+from musterd.core.session import SESSION_MARK
 
 from .client import Where, connect
 from .failure import CtlError, Misused
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     import psutil
 
     from musterd.agents.base import ProcessFacts
-
-MARK = "MUSTERD_SESSION"  # of a session that this one may be started in: it is none of its own
 
 # Seconds from the start of an agent to where an adapter knows it; then it is registered as what it is.
 RECOGNITION = 10.0
@@ -62,7 +61,8 @@ async def _find_daemon(where: Where) -> None:
 def _become(command: list[str]) -> NoReturn:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # which Python ignores, and a program inherits
         signal.signal(number, signal.SIG_DFL)
-    environ = {name: value for name, value in os.environ.items() if name != MARK}
+    # Of a session that this one may be started in: it is none of its own.
+    environ = {name: value for name, value in os.environ.items() if name != SESSION_MARK}
     try:
         os.execvpe(command[0], command, environ)  # noqa: S606 - no shell is wanted
     except OSError as exc:

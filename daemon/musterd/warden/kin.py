@@ -5,13 +5,13 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from musterd.agents.base import Adapter
-from musterd.core.session import PidRef, Session, SessionId
+from musterd.core.session import SESSION_MARK, PidRef, Session, SessionId
 from musterd.host.process import Stat, boot_id
 from musterd.host.table import Table
 from musterd.host.tty import tty_path
 from musterd.warden.follower import Follower
 from musterd.warden.look import Tree, trees_of
-from musterd.warden.recognise import SESSION_MARK, Recogniser
+from musterd.warden.recognise import Recogniser
 from musterd.warden.within import SHARED, inside_scope, key_of
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from musterd.agents.base import Adapter, ProcessFacts, Role
 from musterd.core.errors import AccessDenied, Failed, NoSuchSession
-from musterd.core.session import Agent, PidRef, Session, SessionId
+from musterd.core.session import SESSION_MARK, Agent, PidRef, Session, SessionId
 from musterd.host import cgroup
 from musterd.host.locks import locked_files, open_files
 from musterd.host.process import HeldProcess, Stat, boot_id, is_starting, read_stat
@@ -17,7 +17,7 @@ from musterd.host.table import Table
 from musterd.host.terminal import Terminals
 from musterd.host.workers import Workers
 from musterd.warden.origin import environ_of
-from musterd.warden.recognise import SESSION_MARK, Found, Recogniser
+from musterd.warden.recognise import Found, Recogniser
 from musterd.warden.visit import resolve
 from musterd.warden_port import Leader
 

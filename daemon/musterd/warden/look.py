@@ -5,12 +5,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from musterd.core.evidence import Child, Identity, Observation, Presence, Screen, Unknown, Usage
-from musterd.core.session import PidRef, SessionId
+from musterd.core.session import SESSION_MARK, PidRef, SessionId
 from musterd.host.process import Stat, boot_id, usec_of_ticks
 from musterd.host.table import Table, usage_of
 from musterd.host.terminal import View
 from musterd.warden.follower import Follower
-from musterd.warden.recognise import SESSION_MARK, Recogniser
+from musterd.warden.recognise import Recogniser
 from musterd.warden.within import above, inside_scope
 
 

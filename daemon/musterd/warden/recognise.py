@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from musterd.agents.base import Adapter, ProcessFacts, Role
-from musterd.core.session import Agent
+from musterd.core.session import SESSION_MARK, Agent
 from musterd.host.process import Stat
 from musterd.host.table import FACTS_LIMIT, FactsCache, Table
 from musterd.host.transcript import Unreadable, read_text
 from musterd.warden.guard import Mistakes
 
-SESSION_MARK = "MUSTERD_SESSION"  # in the environment of what brings a session back: its id
 _ENVIRON = ("TMUX", "TMUX_PANE")
 
 _PACKAGE_LIMIT = 256 * 1024  # bytes of a package file in which the version must stand

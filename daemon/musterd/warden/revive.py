@@ -15,7 +15,7 @@ from musterd.agents import image
 from musterd.agents.base import ProcessFacts
 from musterd.core.errors import Failed, NotResumable, reason
 from musterd.core.scope import scope_words
-from musterd.core.session import Session, SessionId
+from musterd.core.session import SESSION_MARK, Session, SessionId
 from musterd.host.panes import Panes, Place, default_socket
 from musterd.host.process import boot_id, read_environ, read_facts, read_stat
 from musterd.host.terminal import parse_terminal, tmux_terminal
@@ -23,7 +23,6 @@ from musterd.host.tmux import Unanswered
 from musterd.host.workers import Workers
 from musterd.warden.origin import STATE, Origin, remembered
 from musterd.warden.prompt import waiting_shell
-from musterd.warden.recognise import SESSION_MARK
 from musterd.warden.wayback import WayBack
 
 Found = TypeVar("Found")
