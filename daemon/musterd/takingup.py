@@ -43,21 +43,25 @@ class TakingUp:
             if session.leader is not None and not session.environ:
                 await self._learn_environ(session, session.leader)
         except NoSuchSession:
-            if session.state is State.STOPPING and not self._was_interrupted(session):
-                self._roll.gone.add(session.id)  # whoever ends it looks at the rest of its tree first
-                return
-            told = await self._ports.log.recent(1, session=session.id, kinds=("ended",))
-            if told and told[0][1].at >= session.created_usec:
-                # The history was quicker than the state file when we were killed: it is told once.
-                self._registry.put(session.ended(session.ending or "exited", told[0][1].at))
-                self._keeper.want(session.id)
-            else:
-                self._roll.end(session, session.ending or self._why_gone(session))
+            await self._end(session)
         except MusterError as exc:
             # Unknown is not dead: it stays on the roll, and no gate can pass without a look at it.
             logger.warning("Session '%s' cannot be watched: %s, ignoring", session.id, exc)
         except Exception:
             logger.exception("Session '%s' cannot be taken up", session.id)
+
+    async def _end(self, session: Session) -> None:
+        """It ended while nobody looked."""
+        if session.state is State.STOPPING and not self._was_interrupted(session):
+            self._roll.gone.add(session.id)  # whoever ends it looks at the rest of its tree first
+            return
+        told = await self._ports.log.recent(1, session=session.id, kinds=("ended",))
+        if told and told[0][1].at >= session.created_usec:
+            # The history was quicker than the state file when we were killed: it is told once.
+            self._registry.put(session.ended(session.ending or "exited", told[0][1].at))
+            self._keeper.want(session.id)
+        else:
+            self._roll.end(session, session.ending or self._why_gone(session))
 
     def _was_interrupted(self, session: Session) -> bool:
         """We went away in the middle of its end, and nothing has happened to it since."""

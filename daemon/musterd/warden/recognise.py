@@ -1,4 +1,4 @@
-"""Which processes are agents: asks the adapters, and puts together what a leader tells of itself."""
+"""Which processes are agents, and of which version: asks the adapters, and remembers what they answered."""
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
