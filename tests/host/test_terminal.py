@@ -58,7 +58,7 @@ def test_a_terminal_is_socket_and_pane(terminal: str, place: tuple[str, str] | N
 
 
 def test_a_title_may_say_anything() -> None:
-    panes = parse_panes("P %1 10 /dev/pts/1 $0 1 C $0 99 P %2 \nP %2 11 /dev/pts/2 $1 1 \nC $1 5\n")
+    panes = parse_panes("P %1 10 /dev/pts/1 $0 1 C $0 99 P %2 \nP %2 11 /dev/pts/2 $1 1 \nC $1 5 0\n")
     assert panes["%1"].title == "C $0 99 P %2 "
     assert (panes["%1"].is_attached, panes["%2"].is_attached) == (False, True)
     assert (panes["%2"].title, panes["%2"].typed) == ("", 5 * USEC_PER_SEC)
@@ -66,7 +66,7 @@ def test_a_title_may_say_anything() -> None:
 
 def test_of_two_sessions_with_one_pane_the_one_that_shows_it_counts() -> None:
     pane = "P %1 10 /dev/pts/1 {} {} title\n"
-    text = pane.format("$0", 0) + pane.format("$1", 1) + pane.format("$2", 1) + "C $0 50\nC $1 40\n"
+    text = pane.format("$0", 0) + pane.format("$1", 1) + pane.format("$2", 1) + "C $0 50 0\nC $1 40 0\n"
     seen = parse_panes(text)["%1"]
     assert (seen.is_attached, seen.is_seen, seen.typed) == (True, True, 40 * USEC_PER_SEC)
 
@@ -270,6 +270,25 @@ async def test_what_send_keys_types_is_no_person(server: TmuxServer) -> None:
     terminal = f"tmux:{server.socket}:{pane}"
     presence = (await Terminals(UID).views([terminal]))[terminal].presence
     assert presence == Presence(attached=True, last_input=old + GRANULARITY)
+
+
+@pytest.mark.parametrize("is_seen", [True, False])
+async def test_who_types_through_a_client_in_control_mode_is_seen(server: TmuxServer, is_seen: bool) -> None:
+    """A terminal program that shows panes in windows of its own: tmux does not count its keys."""
+    pane = "%0" if is_seen else server.pane("cat")
+    command = ["tmux", "-u", "-S", server.socket, "-C", "attach", "-t", "main"]
+    with Programs() as programs:
+        programs.start(*command)
+        until(lambda: server.run("list-clients"), "it is attached")
+        began = now()
+        until(lambda: now() > began + USEC_PER_SEC, "a second has passed")
+        server.run("send-keys", "-t", pane, "x")
+        shown(server, pane, "x")
+        terminal = f"tmux:{server.socket}:{pane}"
+        presence = (await Terminals(UID).views([terminal]))[terminal].presence
+        assert isinstance(presence, Presence)
+        assert presence.attached
+        assert presence.last_input >= began
 
 
 async def test_a_hung_server_makes_screen_and_presence_unknown(

@@ -138,7 +138,8 @@ def _presence(pane: Pane) -> Presence | Unknown:
 
     tmux knows when a key came from a client, but not for which pane. The tty knows when its program read
     something, but not from whom: send-keys and replies of the terminal look the same. A key stroke moves
-    both, so for a pane that nobody has in front, the earlier one is the latest that it can have been.
+    both, so for a pane that nobody has in front, the earlier one is the latest that it can have been. Of the
+    keys that a client in control mode sends (a terminal program with windows of its own) only the tty knows.
     """
     try:
         read = last_input(pane.tty)
@@ -146,4 +147,6 @@ def _presence(pane: Pane) -> Presence | Unknown:
         return Unknown(f"its terminal '{pane.tty}' cannot be looked at: {exc.strerror}")
     if not pane.is_attached:
         return Presence(attached=False, last_input=read)
+    if pane.is_controlled:
+        return Presence(attached=True, last_input=max(read, pane.typed) if pane.is_seen else read)
     return Presence(attached=True, last_input=pane.typed if pane.is_seen else min(pane.typed, read))

@@ -6,7 +6,7 @@ import os
 import secrets
 import stat
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from musterd.core.units import USEC_PER_SEC
@@ -24,7 +24,7 @@ CHANCES = 5  # how many panes may vanish while we look before we leave it at wha
 
 # Titles come last: everything before them has no blanks. tmux keeps control characters out of titles.
 _PANE = "P #{pane_id} #{pane_pid} #{pane_tty} #{session_id} #{window_active} #{pane_title}"
-_CLIENT = "C #{session_id} #{client_activity}"
+_CLIENT = "C #{session_id} #{client_activity} #{client_control_mode}"
 
 
 class Unanswered(Exception):
@@ -40,36 +40,43 @@ class Pane:
     is_attached: bool  # some client is attached to a session it is in
     is_seen: bool  # and has its window in front
     typed: int  # latest activity of such a client (of one that sees it, if any does), realtime µs
+    is_controlled: bool = (
+        False  # one of them is a program (control mode): tmux knows of no key that it sends
+    )
 
 
 def parse_panes(text: str) -> dict[str, Pane]:
     """The output of list-panes and list-clients. A pane in several sessions comes several times."""
     lines = text.splitlines()
     clients: dict[str, int] = {}
+    controlled: set[str] = set()
     for line in lines:
         if line.startswith("C "):
-            _, session, activity = line.split(" ")
+            _, session, activity, is_control = line.split(" ")
             clients[session] = max(clients.get(session, 0), int(activity) * USEC_PER_SEC)
+            controlled |= {session} if is_control == "1" else set()
     panes: dict[str, Pane] = {}
     for line in lines:
         if line.startswith("P "):
-            pane = _parse_pane(line, clients)
+            pane = _parse_pane(line, clients, controlled)
             panes[pane.id] = _merge(panes[pane.id], pane) if pane.id in panes else pane
     return panes
 
 
-def _parse_pane(line: str, clients: Mapping[str, int]) -> Pane:
+def _parse_pane(line: str, clients: Mapping[str, int], controlled: Collection[str]) -> Pane:
     _, pane_id, pid, tty, session, is_active, title = line.split(" ", 6)
     is_attached = session in clients
     is_seen = is_attached and is_active == "1"
-    return Pane(pane_id, int(pid), tty, title, is_attached, is_seen, clients.get(session, 0))
+    typed, is_controlled = clients.get(session, 0), session in controlled
+    return Pane(pane_id, int(pid), tty, title, is_attached, is_seen, typed, is_controlled)
 
 
 def _merge(one: Pane, other: Pane) -> Pane:
+    is_controlled = one.is_controlled or other.is_controlled
     if one.is_seen != other.is_seen:
-        return one if one.is_seen else other
-    is_attached = one.is_attached or other.is_attached
-    return replace(one, is_attached=is_attached, typed=max(one.typed, other.typed))
+        return replace(one if one.is_seen else other, is_controlled=is_controlled)
+    is_attached, typed = one.is_attached or other.is_attached, max(one.typed, other.typed)
+    return replace(one, is_attached=is_attached, typed=typed, is_controlled=is_controlled)
 
 
 class Server:
