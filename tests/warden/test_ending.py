@@ -226,15 +226,24 @@ async def test_a_session_with_another_in_it_is_kept(tmp_path: Path, is_watched: 
 
 
 async def test_a_tmux_server_that_it_started_survives(tmp_path: Path) -> None:
+    """With all that its user starts there, and be it without a terminal, or a parent."""
     async with scene(tmp_path) as here:
-        socket = tmp_path / "server"
-        tmux = f"{MARK} tmux -S {socket} -f /dev/null new-session -d -P -F '#{{pid}} #{{pane_pid}}' cat"
+        inside = tmp_path / "inside"
+        note = f"sh -c 'echo $$ >>{inside}; exec sleep 60'"
+        inside.write_text("")
+        (tmp_path / "shell").write_text(f"setsid {note} &\n(setsid {note} &)\ncat\n")
+        new = f"new-session -d -P -F '#{{pid}} #{{pane_pid}}' sh {tmp_path}/shell"
+        tmux = f"{MARK} tmux -S {tmp_path}/server -f /dev/null {new}"
         pid = here.start(f"env -u TMUX {tmux}; read line", environ={"LC_ALL": "C.UTF-8", "SHELL": "/bin/sh"})
-        server, pane = (here.programs.adopt(int(word)) for word in here.programs.read_line(pid).split())
+        there = [here.programs.adopt(int(word)) for word in here.programs.read_line(pid).split()]
+        until(lambda: inside.read_text().count("\n") == 2, "its user has started two programs")
+        there += [here.programs.adopt(int(word)) for word in inside.read_text().split()]
         session = await here.session(pid, OURS)
+        assert (await here.look(session)).children == ()
         assert (await here.warden.end(session, None)).is_ended
-        assert is_alive(server)
-        assert is_alive(pane)
+        assert list(map(is_alive, there)) == [True] * 4
+        here.warden.unwatch(session.id)
+        assert not await here.warden.leftovers([session])
 
 
 # The last look

@@ -1,6 +1,7 @@
 """One look: everything that a gate asks about."""
 
 import os
+import shutil
 import subprocess
 import time
 from dataclasses import replace
@@ -112,6 +113,19 @@ async def test_a_tool_that_left_the_tree_is_found_by_its_mark(tmp_path: Path, ma
         look = await here.look(session)
         assert set(children(look)) == {tool}
         assert look.usage.tasks == 2
+
+
+async def test_what_serves_all_programs_of_its_user_is_no_tool(tmp_path: Path) -> None:
+    """Whoever needed it first has started it."""
+    async with scene(tmp_path) as here:
+        shutil.copy("/bin/sleep", tmp_path / "gpg-agent")
+        script = (
+            f"(MUSTERD_SESSION={OURS} setsid sh -c 'echo $$; exec {tmp_path}/gpg-agent 60' & ); read line"
+        )
+        pid = here.start(script)
+        agent = here.programs.adopt(int(here.programs.read_line(pid)))
+        until(lambda: read_stat(agent).ppid != pid and read_stat(agent).comm == "gpg-agent", "it left")
+        assert children(await here.look(await here.session(pid, OURS))) == {}
 
 
 @pytest.mark.parametrize("mark", ["SCRIBE_SESSION=x", "SCRIBE_SESSION=", "SCRIBE_PID=1", f"OTHER={OURS}"])

@@ -21,7 +21,7 @@ from musterd.warden.kin import Kin, Relations, Traces, others_than, traces_of
 from musterd.warden.leaders import ref_of
 from musterd.warden.notice import Notices, Seat
 from musterd.warden.recognise import Recogniser
-from musterd.warden.within import above
+from musterd.warden.within import above, pane_of
 from musterd.warden_port import Ending, Leftover
 
 logger = logging.getLogger(__name__)
@@ -124,7 +124,8 @@ class Ends:
         top = (table.find(follower.launcher) if follower.launcher else None) or row
         traces = traces_of(follower.session, follower.adapter, tty_path(row.tty))
         assert traces is not None, "its process is of this boot"
-        traces = replace(traces, scope=cgroup.scope_of(row.pid), above=above(table, top.pid))
+        pane = pane_of(follower.facts.environ)
+        traces = replace(traces, pane=pane, scope=cgroup.scope_of(row.pid), above=above(table, top.pid))
         others = others_than(follower.session.id, self._followers)
         return Family(
             self._recogniser, self._all_processes, others, traces, table, follower.process, {top.pid}

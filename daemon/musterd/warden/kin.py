@@ -8,11 +8,12 @@ from musterd.agents.base import Adapter
 from musterd.core.session import SESSION_MARK, PidRef, Session, SessionId
 from musterd.host.process import Stat, boot_id
 from musterd.host.table import Table
+from musterd.host.terminal import parse_terminal
 from musterd.host.tty import tty_path
 from musterd.warden.follower import Follower
 from musterd.warden.look import Tree, trees_of
 from musterd.warden.recognise import Recogniser
-from musterd.warden.within import SHARED, inside_scope, key_of
+from musterd.warden.within import SHARED, Pane, inside_scope, is_of_a_person, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class Traces:
     marks: Collection[str]  # NAME=VALUE in the environment that they inherited
     since: int  # its leader's start, ticks after boot
     terminal: str = ""  # device of its terminal: what has another was started by a person there
+    pane: Pane = ("", "")  # that it is in, or was
     scope: str = ""  # directory of its own cgroup
     above: frozenset[tuple[int, int]] = frozenset()  # the leader's ancestors that have a terminal
 
@@ -120,7 +122,10 @@ class Relations:
 
     def _has_left(self, row: Stat, traces: Traces) -> bool:
         """Not what people start in a terminal: it has the mark where the agent opened that terminal."""
-        if row.comm in SHARED or (row.tty and tty_path(row.tty) != traces.terminal):
+        facts = self.recogniser.facts.get(row)
+        if is_of_a_person(row, self.table, facts, traces.pane):
+            return False
+        if row.tty and tty_path(row.tty) != traces.terminal:
             return False
         return not any(key_of(up) in traces.above for up in self.table.ancestors(row.pid))
 
@@ -140,7 +145,8 @@ def traces_of(session: Session, adapter: Adapter, terminal: str) -> Traces | Non
     for name in adapter.marks:
         value = str(session.leader.pid) if name.endswith("PID") else session.agent_session_id
         marks |= {f"{name}={value}"} if value else set()
-    return Traces(marks, session.leader.start_ticks, terminal)
+    pane = parse_terminal(session.terminal) or ("", "")
+    return Traces(marks, session.leader.start_ticks, terminal, pane)
 
 
 def others_than(session_id: SessionId, followers: Mapping[SessionId, Follower]) -> list[Follower]:

@@ -11,7 +11,7 @@ from musterd.host.table import Table, usage_of
 from musterd.host.terminal import View
 from musterd.warden.follower import Follower
 from musterd.warden.recognise import Recogniser
-from musterd.warden.within import above, inside_scope
+from musterd.warden.within import above, inside_scope, is_of_a_person, pane_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ def trees_of(
     """The tree of each, with what left it but still carries its mark."""
     trees = {follower.session.id: _tree(table, follower) for follower in followers}
     strays = _strays(table, recogniser, trees)
-    return {f.session.id: _with_strays(trees[f.session.id], f, strays, recogniser) for f in followers}
+    return {f.session.id: _with_strays(trees[f.session.id], f, strays, recogniser, table) for f in followers}
 
 
 def _tree(table: Table, follower: Follower) -> Tree:
@@ -63,27 +63,29 @@ def _strays(
 
 
 def _with_strays(
-    tree: Tree, follower: Follower, strays: Mapping[str, Sequence[Stat]], recogniser: Recogniser
+    tree: Tree,
+    follower: Follower,
+    strays: Mapping[str, Sequence[Stat]],
+    recogniser: Recogniser,
+    table: Table,
 ) -> Tree:
     if tree.leader is None:
         return tree
-    session, leader = follower.session, tree.leader
+    session, leader, own = follower.session, tree.leader, pane_of(follower.facts.environ)
+
+    def is_work(row: Stat) -> bool:
+        started_by_hand = is_of_a_person(row, table, recogniser.facts.get(row), own)
+        return not started_by_hand and row.tty in (0, leader.tty) and row.start_ticks >= leader.start_ticks
+
     found: dict[int, Stat] = {}
     for name in recogniser.marks:
         value = session.id if name == SESSION_MARK else session.agent_session_id
         wanted = {f"{name}={value}"} if value else set()
         if name.endswith("PID"):
             wanted.add(f"{name}={leader.pid}")
-        found |= {row.pid: row for mark in wanted for row in strays.get(mark, ()) if _is_work(row, leader)}
+        found |= {row.pid: row for mark in wanted for row in strays.get(mark, ()) if is_work(row)}
     extra = list(found.values())
     return Tree(leader, [*tree.rows, *extra], [*tree.children, *extra]) if extra else tree
-
-
-def _is_work(stray: Stat, leader: Stat) -> bool:
-    """Not what people start in a terminal that an agent opened (a tmux server): it has the mark, too."""
-    if stray.comm.startswith("tmux:") or stray.tty not in (0, leader.tty):
-        return False
-    return stray.start_ticks >= leader.start_ticks
 
 
 def with_members(tree: Tree, table: Table, members: Collection[int]) -> Tree:
