@@ -61,6 +61,10 @@ class TmuxServer:
         os.kill(self.pid, signal.SIGSTOP)
         until(lambda: read_stat(self.pid).state == "T", "it is stopped")
 
+    def end(self) -> None:
+        self.run("kill-server")
+        assert select.select([self._pidfd], [], [], 60)[0]
+
     def __enter__(self) -> Self:
         return self
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from helpers.daemon import DAEMON
-from helpers.programs import Programs, until
+from helpers.programs import PATIENCE, Programs, until
 from musterd.core.units import USEC_PER_SEC
 from musterd.host.process import (
     HeldProcess,
@@ -140,7 +140,7 @@ def test_a_held_process_stays_the_one_that_ended(programs: Programs) -> None:
     with HeldProcess(pid) as held:
         assert not held.has_ended
         os.kill(pid, signal.SIGKILL)
-        assert select.select([held], [], [], 10)[0]
+        assert select.select([held], [], [], PATIENCE)[0]
         assert held.has_ended
 
 
@@ -176,7 +176,7 @@ def test_a_recycled_pid_is_another_process() -> None:
     script = RECYCLE.format(path=[path for path in sys.path if path])
     unshare = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount-proc"]
     done = subprocess.run(
-        [*unshare, sys.executable, "-c", script], capture_output=True, text=True, timeout=30
+        [*unshare, sys.executable, "-c", script], capture_output=True, text=True, timeout=120
     )
     assert (done.stdout, done.returncode) == ("True False False False\n", 0), done.stderr
 

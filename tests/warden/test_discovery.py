@@ -89,7 +89,7 @@ async def test_a_program_that_becomes_an_agent_after_it_opened_them_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An interpreter reads the settings; what it is can be seen only later."""
-    monkeypatch.setattr(discovery_module, "DELAYS", (0.1, 5.0))
+    monkeypatch.setattr(discovery_module, "DELAYS", (0.1, 1, 2, 4, 8, 16, 32))  # a busy machine takes longer
     async with scene(tmp_path) as here:
         here.write("settings", "x")
         settings = tmp_path / ".scribe" / "settings"

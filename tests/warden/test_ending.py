@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -53,14 +54,22 @@ async def started(here: Scene, script: str, count: int, name: str = OURS) -> tup
     """A session whose leader runs this script, and the processes whose pids it printed."""
     pid = here.start(script)
     below = [here.programs.adopt(int(here.programs.read_line(pid))) for _ in range(count)]
+    for each in below:
+        until(partial(is_what_it_stays, each), "it is what it stays")
     return await here.session(pid, name), below
 
 
-def tool(what: str = "exec sleep 60") -> str:
-    return f"sh -c 'echo $$; {what}'"
+def is_what_it_stays(pid: int) -> bool:
+    """A tool has told its pid before it sleeps, or is stopped."""
+    stat = read_stat(pid)
+    return stat.comm != "sh" or stat.state == "T"
 
 
-DEAF = 'trap "" TERM; exec sleep 60'  # what is ignored stays so over execve(2)
+def tool(before: str = "", after: str = "exec sleep 60") -> str:
+    return f"sh -c '{before}echo $$; {after}'"
+
+
+DEAF = 'trap "" TERM; '  # what is ignored stays so over execve(2)
 STOPPED = "kill -STOP $$; exec sleep 60"
 
 TREES = [
@@ -70,7 +79,7 @@ TREES = [
     ("a child that called setsid", f"setsid {tool()} & read line", 1, "SIGTERM"),
     ("one that forked twice, with the mark", f"({MARK} setsid {tool()} &); read line", 1, "SIGTERM"),
     ("the same, that ignores SIGTERM", f"({MARK} setsid {tool(DEAF)} &); read line", 1, "SIGKILL"),
-    ("a stopped one", f"{tool(STOPPED)} & read line", 1, "SIGTERM"),
+    ("a stopped one", f"{tool(after=STOPPED)} & read line", 1, "SIGTERM"),
     ("a leader that ignores SIGTERM", f'trap "" TERM; {tool()} & read line; wait', 1, "SIGKILL"),
 ]
 
@@ -599,7 +608,9 @@ async def test_one_that_can_be_asked_to_leave_decides_itself(
         monkeypatch.setattr(ways, "QUIT_PATIENCE", 0.5)
         monkeypatch.setattr(ways, "LEAVE_PATIENCE", 0.5)
     async with scene(tmp_path) as here:
-        session, _ = await started(here, script, 1)
+        session, (pid,) = await started(here, script, 1)
+        # Not before what is below it is what it stays: what becomes another program is a change.
+        until(lambda: all(row.comm == "sleep" for row in Table.read().descendants(pid)), "it sleeps")
         look = await here.look(session, screens=True) if is_reap else None
         ending = await here.warden.end(session, look)
         assert (ending.is_ended, ending.how) == how

@@ -17,6 +17,7 @@ from musterd.core.evidence import Child, Identity, Observation, Presence, Screen
 from musterd.core.session import Session
 from musterd.host import tmux
 from musterd.host.process import read_stat
+from musterd.host.table import Table
 from musterd.warden.look import digest
 
 CAT = os.path.realpath("/bin/cat")
@@ -72,9 +73,10 @@ async def test_what_waits_in_its_queue_is_counted(tmp_path: Path) -> None:
 
 async def test_work_and_helpers_are_told_apart(tmp_path: Path) -> None:
     async with scene(tmp_path) as here:
-        script = "exec 3<&0; cat <&3 & echo $!; setsid sh -c 'echo $$; exec sleep 60' & wait"
+        script = "exec 3<&0; cat <&3 & echo cat $!; setsid sh -c 'echo sleep $$; exec sleep 60' & wait"
         pid = here.start(script)
-        helper, tool = sorted(int(here.programs.read_line(pid)) for _ in range(2))
+        below = dict(here.programs.read_line(pid).split() for _ in range(2))  # in either order
+        helper, tool = int(below["cat"]), int(below["sleep"])
         here.programs.adopt(tool)
         until(lambda: read_stat(helper).comm == "cat" and read_stat(tool).comm == "sleep", "both run")
         seen = children(await here.look(await here.session(pid)))
@@ -107,7 +109,7 @@ async def test_a_tool_that_left_the_tree_is_found_by_its_mark(tmp_path: Path, ma
         script = f"({mark} setsid sh -c 'echo $$; exec sleep 60' & ); read line"
         pid = here.start(script)
         tool = here.programs.adopt(int(here.programs.read_line(pid)))
-        until(lambda: read_stat(tool).ppid != pid and read_stat(tool).comm == "sleep", "it left")
+        until(lambda: read_stat(tool).comm == "sleep" and not Table.read().descendants(pid), "it left")
         session = replace(await here.session(pid, OURS), agent_session_id=OURS)
         await here.warden.watch(session)
         look = await here.look(session)

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -88,11 +88,20 @@ class Stage:
         )
         assert session.terminal == tmux_terminal(self.server.socket, pane)
         await self.here.warden.watch(session)
-        for process in (pid, *(row.pid for row in Table.read().descendants(pid))):
-            os.kill(process, signal.SIGKILL)
+        (tool,) = until(lambda: Table.read().descendants(pid), "it sleeps")
+        for process in (pid, tool.pid):
+            with suppress(ProcessLookupError):  # with its pane
+                os.kill(process, signal.SIGKILL)
         await self.here.event(Gone)
         self.here.warden.unwatch(session.id)
         return session
+
+    async def gone(self) -> tuple[Session, list[str]]:
+        """One that ended together with its pane, and the panes that are left."""
+        pane = self.pane(self.program, "-c", self.script)
+        session = await self.ended(pane)
+        until(lambda: pane not in self.panes(), "the pane is gone")
+        return session, self.panes()
 
     def scribe_of(self, pane: str) -> int:
         """The scribe that the pane's program is, or that runs below it."""
@@ -431,8 +440,7 @@ async def test_nothing_is_typed_where_it_would_go_elsewhere(
 
 async def test_a_pane_that_is_gone_gets_a_new_window(tmp_path: Path, server: TmuxServer) -> None:
     async with stage(tmp_path, server) as on:
-        session = await on.ended(on.pane(on.program, "-c", on.script))
-        until(lambda: session.terminal.rpartition(":")[2] not in on.panes(), "the pane is gone")
+        session, _ = await on.gone()
         await on.here.warden.resume(session)
         leader = await on.returned()
         place = parse_terminal(leader.terminal)
@@ -495,7 +503,7 @@ async def test_its_state_comes_along_and_its_keys_do_not(tmp_path: Path, server:
 async def without_server(tmp_path: Path, on: Stage) -> Leader:
     """What came back after its server had ended."""
     session = await on.ended(on.pane(on.program, "-c", on.script))
-    on.server.run("kill-server")
+    on.server.end()
     try:
         await on.here.warden.resume(session)
         return await on.returned()
@@ -556,7 +564,7 @@ async def test_a_server_would_never_be_in_the_sandbox_of_a_unit(
     monkeypatch.setenv("SYSTEMD_EXEC_PID", str(os.getpid()))
     async with stage(tmp_path, server) as on:
         session = await on.ended(on.pane(on.program, "-c", on.script))
-        on.server.run("kill-server")
+        on.server.end()
         with pytest.raises(Failed, match=r"start tmux first, .* 'loginctl enable-linger'"):
             await on.here.warden.resume(session)
     assert not (tmp_path / f"tmux-{os.getuid()}").exists()
@@ -564,9 +572,8 @@ async def test_a_server_would_never_be_in_the_sandbox_of_a_unit(
 
 async def test_a_directory_that_is_gone_is_refused(tmp_path: Path, server: TmuxServer) -> None:
     async with stage(tmp_path, server) as on:
-        session = await on.ended(on.pane(on.program, "-c", on.script))
+        session, panes = await on.gone()
         on.work.rmdir()
-        panes = on.panes()
         with pytest.raises(NotResumable, match=r"directory .* is gone"):
             await on.here.warden.resume(session)
         assert on.panes() == panes
@@ -574,8 +581,7 @@ async def test_a_directory_that_is_gone_is_refused(tmp_path: Path, server: TmuxS
 
 async def test_a_program_that_is_gone_is_refused(tmp_path: Path, server: TmuxServer) -> None:
     async with stage(tmp_path, server) as on:
-        session = await on.ended(on.pane(on.program, "-c", on.script))
-        panes = on.panes()
+        session, panes = await on.gone()
         with pytest.raises(NotResumable, match="program 'nosuch' is not found"):
             await on.here.warden.resume(replace(session, resume_command=("nosuch", "x")))
         assert on.panes() == panes

@@ -22,7 +22,7 @@ async def with_stray(here: Scene, scope: Path) -> tuple[Session, int]:
     stray = "env -i setsid sh -c 'echo $$; exec sleep 60'"
     pid = here.start(f"echo $$ >{scope}/cgroup.procs; ({stray} &); read line")
     left = here.programs.adopt(int(here.programs.read_line(pid)))
-    until(lambda: read_stat(left).ppid != pid and read_stat(left).comm == "sleep", "it left")
+    until(lambda: read_stat(left).comm == "sleep" and not Table.read().descendants(pid), "it left")
     return await here.session(pid), left
 
 
