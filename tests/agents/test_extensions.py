@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ from musterd.core.session import Agent
 
 STAND = Path(__file__).with_name("extension.mjs")
 
-# Appends what it is told to a file, and answers what another says.
+# Appends what it is told to a file, and answers what another says; not while there is a third.
 HOOK = """#!/bin/sh
 payload=$(cat)
 printf '%s\\t%s\\n' "$2" "$payload" >>"$0.log"
+while [ -e "$0.wait" ]; do sleep 0.01; done
 [ ! -e "$0.answer" ] || cat "$0.answer"
 """
+
+PATIENCE = 60  # seconds, on a busy machine
 
 
 class Stand:
@@ -38,6 +42,8 @@ class Stand:
         assert isinstance(extension, Extension)
         source = (files("musterd.agents") / "extensions" / extension.source).read_text()
         source, count = re.subn(r"(?m)^(const COMMAND = )\[.*?\]", rf'\1["{self.hook}"]', source)
+        assert count == 1
+        source, count = re.subn(r"(?m)^(const ANSWER_WITHIN = )\d+", rf"\g<1>{PATIENCE}000", source)
         assert count == 1
         self._file = directory / f"extension{'.mjs' if agent is Agent.OPENCODE else '.mts'}"
         self._file.write_text(source if agent is Agent.OPENCODE else _without_types(source))
@@ -53,7 +59,8 @@ class Stand:
         return self
 
     def __exit__(self, *raised: object) -> None:
-        self._node.communicate(timeout=60)
+        self._node.kill()  # of a hook that is not there, it would wait as long as for one that says nothing
+        self._node.communicate()
 
     def do(self, *step: object) -> Any:
         assert self._node.stdin
@@ -67,6 +74,14 @@ class Stand:
     def answers(self, reason: str) -> None:
         """From now on a turn is held, in the words of the adapter."""
         self.hook.with_name("musterd-hook.answer").write_text(ADAPTERS[self.agent].block("", reason))
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Within it, no hook answers."""
+        wait = self.hook.with_name("musterd-hook.wait")
+        wait.touch()
+        yield
+        wait.unlink()
 
     def told(self, count: int) -> list[tuple[str, dict[str, Any]]]:
         """The first so many reports: they are made beside."""
@@ -90,7 +105,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def until(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE
     while not (found := look()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -235,11 +250,11 @@ def test_opencode_is_left_alone(opencode: Stand, case: str) -> None:
     busy(opencode)
     if case == "interrupted":
         opencode.event("session.error", properties={**ONE, "error": {"name": "MessageAbortedError"}})
-    idle(opencode)
-    if case == "at work again":
-        busy(opencode)
-    count = {"a subagent": 3, "interrupted": 3, "at work again": 3}[case]
-    kinds = opencode.kinds(count)
+    with opencode.waiting():
+        idle(opencode)
+        if case == "at work again":
+            busy(opencode)
+        kinds = opencode.kinds(3)
     assert (EventKind.STOP in kinds) is (case == "at work again")
     assert opencode.do("prompts") == []
 
