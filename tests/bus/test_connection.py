@@ -39,7 +39,7 @@ async def test_service_comes_back_after_a_restart_of_the_bus(private_bus: Privat
 
         private_bus.start()
         assert await service.states.get() is BusState.UP
-        await bus.probe()
+        await bus.probe(within=60)
         async with client(private_bus.address) as link:
             assert await call(link, "Echo", "s", "back") == ("back",)
             await link.call(request_name("org.example.Other"), within=60)
@@ -59,7 +59,7 @@ async def test_deaf_bus_loses_the_name_to_a_second_connection(tmp_path: Path) ->
             for number in range(1000):
                 bus.emit(ROOT, TEST, "Tick", [number, "x" * 2000])
 
-            await bus.probe(within=5)  # as long as the second connection may take
+            await bus.probe(within=20)  # as long as the second connection may take
             assert await service.states.get() is BusState.MOVED
             assert bus.unique_name != first
             assert bus.queued_bytes == 0
@@ -129,7 +129,7 @@ async def test_bus_that_answers_nobody_fails_the_probe(private_bus: PrivateBus) 
         private_bus.signal(signal.SIGCONT)
         while True:  # the second connection may still have taken the name along: then it is claimed anew
             try:
-                await bus.probe()
+                await bus.probe(within=60)
                 break
             except BusGone:
                 assert await service.states.get() is BusState.DOWN
@@ -196,4 +196,4 @@ async def test_wrong_object_path_never_reaches_the_bus(private_bus: PrivateBus) 
     async with service.on(private_bus.address) as bus:
         with pytest.raises(ValueError, match="no object path"):
             bus.emit(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved", ["not a path", []])
-        await bus.probe()
+        await bus.probe(within=60)

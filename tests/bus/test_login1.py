@@ -1,7 +1,7 @@
 """logind says that the machine goes down, and nobody else does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from helpers.fake_logind import fake_logind
@@ -10,12 +10,28 @@ from musterd.bus.connection import BusConnection
 from musterd.bus.login1 import Shutdowns
 
 
+class Asking(Shutdowns):
+    """Tells when it has asked: a logind that comes while it does would be asked twice."""
+
+    def __init__(self, tell: Callable[[bool], None]) -> None:
+        super().__init__(tell)
+        self.has_asked = asyncio.Event()
+
+    async def _ask(self, bus: BusConnection) -> None:
+        try:
+            await super()._ask(bus)
+        finally:
+            self.has_asked.set()
+
+
 @asynccontextmanager
 async def shutdowns(address: str) -> AsyncIterator[tuple[BusConnection, asyncio.Queue[bool]]]:
     """Who follows them, and what it was told."""
     told: asyncio.Queue[bool] = asyncio.Queue()
     async with asyncio.TaskGroup() as tasks, BusConnection.open(address, tasks) as bus:
-        following = tasks.create_task(Shutdowns(told.put_nowait).follow(bus))
+        asking = Asking(told.put_nowait)
+        following = tasks.create_task(asking.follow(bus))
+        await asking.has_asked.wait()
         try:
             yield bus, told
         finally:

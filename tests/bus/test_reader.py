@@ -46,7 +46,7 @@ async def test_full_socket_is_read_in_portions(
         link.stop_reading()
         for number in range(500):
             bus.emit(ROOT, TEST, "Tick", [number, ""])
-        await bus.probe()  # the bus has passed on what fits into the socket
+        await bus.probe(within=60)  # the bus has passed on what fits into the socket
         turns.next_turn()
         link.go_on_reading()
         await call(link, "Echo", "s", "after all of them")
@@ -79,7 +79,7 @@ async def test_message_that_only_the_bus_can_read_is_the_trouble_of_who_sent_it(
 
 async def test_long_message_is_refused_unread_and_costs_no_memory(private_bus: PrivateBus) -> None:
     async with Service().on(private_bus.address), client(private_bus.address) as link:
-        long = link.call(message("Echo", "s", "x" * 8 * MIB, fds=[0, 1]), within=20)
+        long = link.call(message("Echo", "s", "x" * 8 * MIB, fds=[0, 1]), within=60)
         with pytest.raises(RemoteError, match="8388613 bytes in all, that is too much"):
             await long
         assert await call(link, "Echo", "s", "after it") == ("after it",)
@@ -99,7 +99,7 @@ class Generous(Heard):
 async def test_answer_to_a_question_of_ours_may_be_long(private_bus: PrivateBus) -> None:
     async with client(private_bus.address, Generous()) as other, client(private_bus.address) as link:
         ask = Message(other.unique_name, ROOT, TEST, "Anything")
-        assert len((await link.call(ask, within=20)).body[0]) == MIB
+        assert len((await link.call(ask, within=60)).body[0]) == MIB
 
 
 async def test_each_fd_stays_with_its_message(private_bus: PrivateBus) -> None:
@@ -109,7 +109,7 @@ async def test_each_fd_stays_with_its_message(private_bus: PrivateBus) -> None:
             reading, writing = os.pipe()
             os.write(writing, word.encode())
             os.close(writing)
-            asked.append(asyncio.create_task(link.call(message("TakeFd", "h", 0, fds=[reading]), within=20)))
+            asked.append(asyncio.create_task(link.call(message("TakeFd", "h", 0, fds=[reading]), within=60)))
             await asyncio.sleep(0)
             os.close(reading)
         assert [(await one).body for one in asked] == [("one",), ("two",), ("three",)]

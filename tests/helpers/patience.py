@@ -12,6 +12,9 @@ from musterd.host import programs
 PATIENCE = 60.0  # seconds
 
 _WAITS = {
+    "musterd.bus.connection": ("CONNECT_TIMEOUT",),
+    "musterd.bus.login1": ("TIMEOUT",),
+    "musterd.bus.polkit": ("RULES_TIMEOUT",),
     "musterd.host.panes": ("START_TIMEOUT",),
     "musterd.host.query": ("TIMEOUT",),
     "musterd.host.tmux": ("TIMEOUT",),
