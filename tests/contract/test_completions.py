@@ -56,7 +56,7 @@ def fish(lines: Sequence[str], home: Path) -> Offers:
 def run(home: Path, *command: str) -> str:
     done = subprocess.run(
         command, env={"HOME": str(home), "PATH": f"{home}:/usr/bin:/bin", "TERM": "xterm"},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=60,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True, timeout=240,
     )  # fmt: skip
     assert done.stderr == ""
     return done.stdout

@@ -25,7 +25,7 @@ def daemon(tmp_path: Path, stage: Stage) -> Iterator[Daemon]:
 @pytest.fixture
 def patient(tmp_path: Path, stage: Stage) -> Iterator[Daemon]:
     """With a grace in which somebody can answer, on a busy machine, and time for its hooks."""
-    config = EAGER.format(work=tmp_path).replace('grace = "1s"', 'grace = "8s"')
+    config = EAGER.format(work=tmp_path).replace('grace = "1s"', 'grace = "20s"')
     stop_gate = '[stop-gate]\nhook-timeout = "60s"\ncheck-timeout = "60s"\n'
     with Daemon(tmp_path, stage.bus, config + ALONE + stop_gate) as daemon:
         yield daemon
