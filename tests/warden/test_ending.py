@@ -15,10 +15,13 @@ from helpers.programs import PATIENCE, until
 from helpers.scribe import Scene, Scribe, line, scene, session_of
 from helpers.standin import install_codex
 from helpers.tmux import TmuxServer
+from musterd.agents.base import Adapter
 from musterd.agents.codex import Codex
 from musterd.core.errors import NoSuchSession
 from musterd.core.event import EventKind
+from musterd.core.evidence import Presence
 from musterd.core.session import Agent, Session
+from musterd.core.units import USEC_PER_SEC
 from musterd.host import kill
 from musterd.host.clock import HostClock
 from musterd.host.process import HeldProcess, read_facts, read_stat
@@ -577,6 +580,55 @@ async def test_an_interrupted_end_leaves_no_draft(
         until(lambda: "/quit" not in screen(server, pane), "it is erased")
         assert session.leader
         assert is_alive(session.leader.pid)
+
+
+@pytest.mark.parametrize(
+    ("is_behind", "is_reap", "how"),
+    [
+        (False, True, "kept: somebody types in it, or may"),
+        (True, True, "kept: somebody types in it, or may"),
+        (True, False, "SIGTERM"),
+    ],
+    ids=["before our word", "behind our word", "behind our word, ordered"],
+)
+async def test_whoever_begins_to_type_at_the_last_moment_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_behind: bool, is_reap: bool, how: str
+) -> None:
+    """Its last look has seen an empty composer. Only an order goes on."""
+    draft, done = "x" if is_behind else "\u203a dr", list[str]()
+
+    async with codex_in_pane(tmp_path) as (warden, server, pane, session):
+
+        def type_it() -> None:
+            if not done:
+                done.append(draft)
+                server.run("send-keys", "-t", pane, "-l", draft)
+                wanted = f"/quit{draft}" if is_behind else draft
+                until(lambda: wanted in screen(server, pane), "it is typed")
+
+        def is_shown(shown: str, text: str) -> int:
+            if count := composer_shows(shown, text):
+                type_it()
+            return count
+
+        def is_empty(adapter: Adapter, shown: str) -> bool:
+            type_it()
+            return composer_is_empty(adapter, screen(server, pane))
+
+        composer_shows, composer_is_empty = composer.shown, composer.is_composer_empty
+        if is_behind:
+            monkeypatch.setattr(composer, "shown", is_shown)
+        else:
+            monkeypatch.setattr(composer, "is_composer_empty", is_empty)
+        await warden.watch(session)
+        look = (await warden.observe([session], screens=True))[session.id]
+        # It has read from its terminal when it began, which may have been a key stroke for seconds.
+        look = replace(look, presence=Presence(attached=False, last_input=look.at + 3600 * USEC_PER_SEC))
+        ending = await warden.end(session, look if is_reap else None)
+        assert done, ending
+        assert (ending.how, ending.was_kept) == (how, is_reap)
+        assert session.leader
+        assert is_alive(session.leader.pid) is is_reap
 
 
 # It says when it has its handler.

@@ -16,20 +16,29 @@ PAUSE = 0.05  # seconds between two looks at a terminal: nothing tells of its ch
 PASTE_PAUSE = 0.3  # seconds
 
 
+class InTheWay(Exception):
+    """Something else is typed there, or may be."""
+
+
 async def type_keys(panes: Panes, pane: str, follower: Follower, keys: Sequence[str]) -> bool:
-    """Whether all were typed: only into the agent itself, and only if its composer is empty."""
+    """Whether all were typed: only into the agent itself, and only if its composer is empty.
+
+    False where nothing can be typed into it. Raises InTheWay if somebody else types there.
+    """
     pid = follower.process.pid
     place = await panes.place(pane)
     if place is None or not place.takes_keys or foreground(pid) != os.getpgid(pid):
         return False
     before = await _screen(panes, pane)
     if not is_composer_empty(follower.adapter, before):
-        return False
+        raise InTheWay("its composer is not empty")
     for text, key in zip(("", *keys), keys, strict=False):
         if key == "Enter":
             while shown(await _screen(panes, pane), text) <= shown(before, text):  # noqa: ASYNC110 - nothing tells
                 await asyncio.sleep(PAUSE)
             await asyncio.sleep(PASTE_PAUSE)
+            if shown(await _screen(panes, pane), text) <= shown(before, text):
+                raise InTheWay(f"more than '{text}' is typed")
         await panes.run(["send-keys", "-t", pane, "--", key])
     return True
 

@@ -16,6 +16,7 @@ from musterd.host.process import HeldProcess, Stat
 from musterd.host.table import Table, usage_of
 from musterd.host.tty import tty_path
 from musterd.warden.change import difference, unseen
+from musterd.warden.composer import InTheWay
 from musterd.warden.follower import Follower
 from musterd.warden.kin import Kin, Relations, Traces, others_than, traces_of
 from musterd.warden.leaders import ref_of
@@ -106,7 +107,9 @@ class Ends:
         how = await self._ask(follower, leader, seat, may_stay=last_look is not None)
         if not how:
             await self._notices.drop(seat)
-            return Ending(False, "kept: it was asked to leave, and stayed")
+            is_asked = follower.adapter.leaves_on
+            why = "it was asked to leave, and stayed" if is_asked else "somebody types in it, or may"
+            return Ending(False, f"kept: {why}")
         how = await _finish(family, grip, how)
         left = (*grip.left, *foreign.left)
         ending = Ending(not left, how, max(before - _private(grip), 0), left)
@@ -155,7 +158,13 @@ class Ends:
             if may_stay:
                 return ""
         if keys := follower.adapter.quit_keys(follower.session):
-            typed = seat is not None and await self._notices.type_keys(seat, follower, keys)
+            try:
+                typed = seat is not None and await self._notices.type_keys(seat, follower, keys)
+            except InTheWay as exc:
+                logger.debug("Session '%s' is not told to leave: %s", follower.session.id, exc)
+                if may_stay and not leader.has_ended:
+                    return ""
+                typed = False
             if typed and await all_gone([leader], QUIT_PATIENCE):
                 return keys[0]
             logger.debug("Session '%s' is not left by '%s'", follower.session.id, keys[0])

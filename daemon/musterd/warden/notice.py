@@ -17,7 +17,7 @@ from musterd.host.terminal import parse_terminal
 from musterd.host.tmux import Unanswered
 from musterd.host.tty import tty_path
 from musterd.host.workers import Workers
-from musterd.warden.composer import PAUSE, erase, type_keys
+from musterd.warden.composer import PAUSE, InTheWay, erase, type_keys
 from musterd.warden.follower import Follower
 from musterd.warden.prompt import waiting_shell
 from musterd.warden.wayback import WayBack
@@ -112,7 +112,10 @@ class Notices:
                 logger.debug("Pane '%s' stays as it is: %s", seat.place.pane, exc)
 
     async def type_keys(self, seat: Seat, follower: Follower, keys: Sequence[str]) -> bool:
-        """Type these into the agent itself, if its composer is empty; whether all were typed."""
+        """Type these into the agent itself, if its composer is empty; whether all were typed.
+
+        InTheWay if somebody else types there, or nobody can tell.
+        """
         try:
             async with asyncio.timeout(TYPING_PATIENCE):
                 return await type_keys(seat.panes, seat.place.pane, follower, keys)
@@ -120,8 +123,8 @@ class Notices:
             await self.erase_keys(follower, keys)
             raise
         except (Unanswered, OSError) as exc:  # TimeoutError is one of the latter
-            logger.debug("Nothing is typed into pane '%s': %s", seat.place.pane, exc)
-            return False
+            await self.erase_keys(follower, keys)
+            raise InTheWay(f"pane '{seat.place.pane}' does not show what is typed: {exc}") from exc
 
     async def erase_keys(self, follower: Follower, keys: Sequence[str]) -> None:
         """What was typed to end it, and not sent: as a draft it would keep the session for ever."""
