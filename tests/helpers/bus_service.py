@@ -10,7 +10,7 @@ from typing import Any
 
 from dbus_fast import Message, MessageType
 
-from musterd.bus.call import SENDER, Call
+from musterd.bus.call import Call
 from musterd.bus.connection import BusConnection, BusState
 from musterd.bus.contract import Contract, Values
 from musterd.bus.front import Front
@@ -123,9 +123,9 @@ class Service:
     async def TakeFd(self, call: Call) -> Sequence[object]:  # noqa: N802
         return [os.read(call.args[0], 100).decode()]
 
-    async def WhoAmI(self, _call: Call) -> Sequence[object]:  # noqa: N802
+    async def WhoAmI(self, call: Call) -> Sequence[object]:  # noqa: N802
         await asyncio.sleep(0)
-        return [SENDER.get()]
+        return [call.sender]
 
 
 @dataclass

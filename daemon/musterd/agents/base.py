@@ -34,7 +34,7 @@ class ProcessFacts:
     comm: str
     argv: tuple[str, ...]
     cwd: str
-    environ: Mapping[str, str]  # only names that some adapter asked for (`ENVIRON`)
+    environ: Mapping[str, str]  # only names that some adapter asked for (`Adapter.environ`)
     tty: int = 0  # device number of the controlling terminal, 0 for none
 
 
@@ -70,6 +70,11 @@ class Query:
     database: str  # absolute path
     sql: str  # SELECT ... with named parameters
     parameters: Mapping[str, str]
+
+    @property
+    def files(self) -> tuple[str, str]:
+        """What changes when a row does: the database, or its write-ahead log (sqlite.org/wal.html)."""
+        return self.database, f"{self.database}-wal"
 
 
 class Adapter:

@@ -1,13 +1,10 @@
 """What a method call is to those who answer it, and what they supply: handlers, getters, the objects."""
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .contract import Values
-
-SENDER: ContextVar[str] = ContextVar("sender")  # unique name of the client this task serves
 
 
 @dataclass(frozen=True, slots=True)

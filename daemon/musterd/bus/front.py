@@ -23,7 +23,7 @@ from dbus_fast import introspection as intr
 
 from musterd.core.errors import Failed, InvalidArgs, LimitReached
 
-from .call import SENDER, Call, Getter, Handler, Objects, Setter
+from .call import Call, Getter, Handler, Objects, Setter
 from .contract import Contract
 from .errors import BusError, BusGone, StandardError, Unanswerable, describe
 from .fairness import Fairness
@@ -86,7 +86,6 @@ class Front:
         return self._serve(link, message, sender, fds)
 
     async def _serve(self, link: Link, message: Received, sender: str, fds: list[int]) -> None:
-        SENDER.set(sender)
         arrived = asyncio.get_running_loop().time()
         counted: list[str | int] = [sender]
         try:

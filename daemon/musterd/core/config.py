@@ -143,7 +143,7 @@ class Config:
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """A row of the table, for the manual page, the example file and `musterctl doctor`."""
+    """A row of the table, as the manual page and the example file have to tell it."""
 
     section: str
     key: str

@@ -1,6 +1,5 @@
 """The roll: which sessions there are, and who may be added."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from musterd.core.config import LimitsConfig
@@ -17,9 +16,6 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._sessions)
-
-    def __iter__(self) -> Iterator[Session]:
-        return iter(list(self._sessions.values()))
 
     def __contains__(self, session_id: object) -> bool:
         return session_id in self._sessions

@@ -26,11 +26,6 @@ class QueryReader:
         self._seen = (0, 0, 0)  # device of the database, digest and size of the rows
         self._changed = 0
 
-    @property
-    def files(self) -> tuple[str, str]:
-        """What changes when a row does: the database, or its write-ahead log (sqlite.org/wal.html)."""
-        return self.query.database, self.query.database + "-wal"
-
     def read(self) -> tuple[tuple[str, ...], Transcript]:
         """All rows, and a state that stands for them alone: others may share the database.
 
@@ -66,7 +61,7 @@ class QueryReader:
     def _last_write(self) -> int:
         """Realtime µs: nobody knows better when the rows became what they are before we first looked."""
         times = []
-        for path in self.files:
+        for path in self.query.files:
             try:
                 times.append(os.stat(path).st_mtime_ns // 1000)
             except FileNotFoundError:

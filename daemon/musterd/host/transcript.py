@@ -5,7 +5,7 @@ import os
 import stat
 from dataclasses import dataclass
 
-from musterd.core.evidence import Transcript, Unknown
+from musterd.core.evidence import Transcript
 
 TAIL = 256 * 1024  # bytes read of a file that is seen for the first time
 BURST = 4 * 1024 * 1024  # new bytes read at once; behind more than that only the tail is read again
@@ -125,10 +125,6 @@ class Tail:
         if whole:
             self._has_long_end = len(whole[-1]) > LINE_LIMIT
         return [line for line in whole if len(line) <= LINE_LIMIT and line.strip()]
-
-
-def unknown(exc: Unreadable) -> Unknown:
-    return Unknown(f"its transcript {exc}")
 
 
 def _reason(exc: Exception) -> str:

@@ -32,10 +32,6 @@ class ExitWatch:
         """True even before the loop was told."""
         return self._held.fileno() < 0 or self._held.has_ended
 
-    def fileno(self) -> int:
-        """The pidfd, for pidfd_send_signal(2); owned by this watch."""
-        return self._held.fileno()
-
     def close(self) -> None:
         if self._held.fileno() >= 0:
             self._loop.remove_reader(self._held.fileno())

@@ -12,9 +12,6 @@ class Holds:
         self._fds: dict[str, int] = {}
         self._ends: dict[str, asyncio.TimerHandle] = {}
 
-    def __contains__(self, session_id: str) -> bool:
-        return session_id in self._fds
-
     @property
     def sessions(self) -> Collection[str]:
         return tuple(self._fds)

@@ -111,10 +111,6 @@ class Line:
         """End it at once; who receives hears of it."""
         self._writer.transport.abort()
 
-    def close(self) -> None:
-        """End it when all is said."""
-        self._writer.close()
-
     async def ended(self) -> None:
         """Return when the socket is closed."""
         with suppress(OSError):

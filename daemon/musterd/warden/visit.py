@@ -77,7 +77,7 @@ def count_queued(queue: Query | None, uid: int) -> int | Unreadable | None:
 def paths_of(survey: Survey) -> list[str]:
     """Whose changes matter."""
     found = survey.found
-    files = [found.database, found.database + "-wal"] if isinstance(found, Query) else [found or ""]
+    files = found.files if isinstance(found, Query) else (found or "",)
     return [path for path in (survey.status, *files, *survey.stages) if path]
 
 
