@@ -3,13 +3,13 @@
 import asyncio
 from dataclasses import replace
 
-from musterd.core.errors import Busy, Failed, MusterError, NotResumable
+from musterd.core.errors import Busy, Failed, LimitReached, MusterError, NotResumable
 from musterd.core.session import Agent, Session
 from musterd.core.units import USEC_PER_SEC
 from musterd.manager import Manager
 from musterd.ports import Caller
 
-# Bringing one back and back again is a sign that something is wrong: from then on its user does it by hand.
+# Bringing one back and back again is a sign that something is wrong: from then on its user is to be asked.
 RESUMES_A_DAY = 3
 DAY = 86400 * USEC_PER_SEC
 
@@ -22,13 +22,16 @@ class Reviver:
         self._manager = manager
         self._under_way: set[tuple[int, Agent, str]] = set()
 
-    async def resume(self, caller: Caller, session_id: str) -> Session:
-        """The session, alive again under the same id. Raises NotResumable, Busy, Failed."""
+    async def resume(self, caller: Caller, session_id: str, *, is_asked: bool = False) -> Session:
+        """The session, alive again under the same id. Raises NotResumable, LimitReached, Busy, Failed.
+
+        `is_asked`: its user wants it, however often it was.
+        """
         session = await self._manager.session(caller, session_id)
         conversation = session.uid, session.agent, session.agent_session_id or session.id
         if conversation in self._under_way:
             raise Busy(f"The conversation of session '{session.id}' is being resumed already.")
-        recent = self._check(session)
+        recent = self._check(session, is_asked=is_asked)
         self._under_way.add(conversation)
         try:
             return await self._resume(session, recent)
@@ -62,8 +65,8 @@ class Reviver:
                 self._manager.roll.change(session, replace(session, resumes=recent))
             raise
 
-    def _check(self, session: Session) -> tuple[int, ...]:
-        """When it was resumed the past day; refuses if it cannot or should not be now."""
+    def _check(self, session: Session, *, is_asked: bool) -> tuple[int, ...]:
+        """When it was resumed the past day, the latest; refuses if it cannot or should not be now."""
         if session.is_current:
             raise NotResumable(f"Session '{session.id}' has not ended.")
         if not session.resume_command:
@@ -74,9 +77,9 @@ class Reviver:
             raise NotResumable(f"Its conversation is open already, in session '{live[0].id}'.")
         now = self._manager.ports.clock.now()
         recent = tuple(at for at in session.resumes if now - at < DAY)
-        if len(recent) >= RESUMES_A_DAY:
+        if len(recent) >= RESUMES_A_DAY and not is_asked:
             by_hand = " ".join(session.resume_command)
-            raise NotResumable(
-                f"Session '{session.id}' was resumed {len(recent)} times in a day; by hand: {by_hand}"
+            raise LimitReached(
+                f"Session '{session.id}' was resumed {RESUMES_A_DAY} times in a day; by hand: {by_hand}"
             )
-        return recent
+        return recent[1 - RESUMES_A_DAY :]  # with the one that follows: more say no more

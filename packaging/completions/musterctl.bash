@@ -45,7 +45,7 @@ _musterctl() {
             "register ") options="--agent --pid --cwd --agent-session-id --transcript --terminal --title --on-host --label" ;;
             "hold ") options="--what --mode --why --all" ;;
             "terminate ") options="--why" ;;
-            "resume ") options="--all" ;;
+            "resume ") options="--all --yes" ;;
             "run ") options="--label" ;;
             "reaper mode"|"gate mode"|"gate kill-switch") options="--why" ;;
             "reaper history"|"gate history") options="--lines" ;;

@@ -92,6 +92,7 @@ complete -c musterctl -n '__musterctl_at hold' -l what -x -a 'reap stop reap:sto
 complete -c musterctl -n '__musterctl_at hold' -l mode -x -a 'block delay' -d 'how'
 complete -c musterctl -n '__musterctl_at hold' -l all -d 'all your sessions'
 complete -c musterctl -n '__musterctl_at resume' -l all -d 'all that ended without your will'
+complete -c musterctl -n '__musterctl_at resume' -s y -l yes -d 'do not ask about those that came back often'
 complete -c musterctl -n '__musterctl_at hold terminate reaper:mode gate:mode gate:kill-switch' -l why -x -d 'reason'
 complete -c musterctl -n '__musterctl_at register' -l agent -x -a "$agents" -d 'which agent it is'
 complete -c musterctl -n '__musterctl_at register' -l pid -x -a '(__fish_complete_pids)' -d 'its process'

@@ -1,9 +1,11 @@
 """`terminate` and `resume`: a session's end and return, in real panes, through the real daemon."""
 
 import asyncio
+import io
+import os
 import shlex
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import cast
 
@@ -61,6 +63,7 @@ def test_the_order_typed_in_its_own_shell_brings_it_back_there(stage: Stage) -> 
 
 
 WAS = ("reaped", "old-chat", 10)
+OFTEN = "o"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +85,7 @@ WAS = ("reaped", "old-chat", 10)
 )
 def test_who_comes_back(case: str, ended: dict[str, tuple[str, str, int]], orders: list[str]) -> None:
     daemon = Answers(ended)
-    assert asyncio.run(resume.run(cast("Client", daemon), Namespace(ids=[], all=True))) == 0
+    assert asyncio.run(resume.run(cast("Client", daemon), Namespace(ids=[], all=True, yes=False))) == 0
     assert daemon.orders == orders
 
 
@@ -90,7 +93,7 @@ def test_all_come_back_one_after_another_and_those_that_fail_are_named(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     daemon = Answers({name: ("reaped", name, 50 - number) for number, name in enumerate("abe")})
-    assert asyncio.run(resume.run(cast("Client", daemon), Namespace(ids=[], all=True))) == 1
+    assert asyncio.run(resume.run(cast("Client", daemon), Namespace(ids=[], all=True, yes=False))) == 1
     assert daemon.orders == ["e", "b", "a"]
     shown = capsys.readouterr()
     assert shown.out.splitlines() == ["e is back.", "a is back."]
@@ -105,8 +108,13 @@ class Answers:
         self.orders: list[str] = []
 
     async def manager(self, member: str, _signature: str, *args: object, **_: object) -> tuple[object, ...]:
+        if member == "ResumeSessionAnyway":
+            self.orders.append(f"{args[0]} anyway")
+            return (args[0],)
         if member == "ResumeSession":
             self.orders.append(str(args[0]))
+            if args[0] == OFTEN:
+                raise CtlError("It was resumed 3 times in a day.", name="LimitReached")
             if args[0] == "b" and len(self.sessions) > 2:
                 raise CtlError("Its directory '/gone' is gone.", name="NotResumable")
             return (args[0],)
@@ -132,6 +140,48 @@ class Answers:
             "Resumable": path != "d",
             "Terminal": "",
         }
+
+
+def back_again(*, yes: bool = False) -> list[str]:
+    """What is ordered of the daemon to bring back one that came back often."""
+    daemon = Answers({OFTEN: WAS})
+    asyncio.run(resume.run(cast("Client", daemon), Namespace(ids=[OFTEN], all=False, yes=yes)))
+    return daemon.orders
+
+
+@pytest.mark.parametrize("typed", ["y", "YES"])
+def test_one_that_came_back_often_is_asked_about(
+    typed: str, answers: Callable[[str], object], capsys: pytest.CaptureFixture[str]
+) -> None:
+    answers(f"{typed}\n")
+    assert back_again() == [OFTEN, f"{OFTEN} anyway"]
+    asked = "It was resumed 3 times in a day.\nBring it back all the same? [y/N] "
+    assert capsys.readouterr() == (f"{OFTEN} is back.\n", asked)
+
+
+@pytest.mark.parametrize("typed", ["n\n", "\n", "yesterday\n", "\x04"])
+def test_without_a_yes_it_stays_ended(typed: str, answers: Callable[[str], object]) -> None:
+    answers(typed)
+    with pytest.raises(CtlError, match=f"Session '{OFTEN}' stays ended."):
+        back_again()
+
+
+def test_where_nobody_can_be_asked_the_option_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    with pytest.raises(CtlError, match="3 times in a day") as refusal:
+        back_again()
+    assert refusal.value.hint == "With --yes it comes back all the same."
+    assert back_again(yes=True) == [f"{OFTEN} anyway"]
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], object]]:
+    """Standard input is a terminal, at which somebody types that."""
+    ours, theirs = os.openpty()
+    with os.fdopen(theirs) as terminal:
+        monkeypatch.setattr("sys.stdin", terminal)
+        yield lambda typed: os.write(ours, typed.encode())
+    os.close(ours)
 
 
 def test_what_has_not_ended_is_not_resumed(musterd: Installation, enrol: Enrol) -> None:

@@ -209,6 +209,7 @@ ASKS = (
 ENDS = (
     Row("Manager.TerminateSession", Right.MANAGE, lambda it: [it.session, "enough"]),
     Row("Manager.ResumeSession", Right.MANAGE, lambda it: [it.ended], allowed=NOT_RESUMABLE),
+    Row("Manager.ResumeSessionAnyway", Right.MANAGE, lambda it: [it.ended], allowed=NOT_RESUMABLE),
     Row("Manager.ReleaseSession", Right.MANAGE, lambda it: [it.session]),
 )
 

@@ -11,7 +11,7 @@ from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, FakeStore, running
 from helpers.wait import until
 from manager.test_reaping import EAGER, idle_sessions
 from musterd.core.case import Mode
-from musterd.core.errors import AccessDenied, Busy, Failed, NoSuchSession, NotResumable
+from musterd.core.errors import AccessDenied, Busy, Failed, LimitReached, NoSuchSession, NotResumable
 from musterd.core.session import Session, SessionId, Source, State
 from musterd.core.spec import Spec
 from musterd.core.state import Modes
@@ -393,10 +393,23 @@ async def test_three_resumes_a_day_are_enough() -> None:
             await bench.reviver.resume(ALICE, session.id)
             bench.clock.time += MINUTE
         await ended(bench, session)
-        with pytest.raises(NotResumable, match="3 times in a day"):
+        with pytest.raises(LimitReached, match="3 times in a day"):
             await bench.reviver.resume(ALICE, session.id)
         bench.clock.time += 24 * 60 * MINUTE + SECOND
         await bench.reviver.resume(ALICE, session.id)
+
+
+async def test_who_was_asked_may_resume_it_once_more_and_that_counts() -> None:
+    bench, (session,) = await pressed()
+    async with running(bench):
+        for number in range(5):
+            await ended(bench, session)
+            await bench.reviver.resume(ALICE, session.id, is_asked=number > 2)
+            bench.clock.time += MINUTE
+        await ended(bench, session)
+        with pytest.raises(LimitReached):
+            await bench.reviver.resume(ALICE, session.id)
+    assert len(bench.manager.registry.get(session.id).resumes) == 3
 
 
 async def test_resume_that_cannot_start_leaves_it_ended() -> None:

@@ -69,6 +69,7 @@ class ManagerInterface:
             "SetProtected": self._set_protected,
             "TerminateSession": self._terminate_session,
             "ResumeSession": self._resume_session,
+            "ResumeSessionAnyway": self._resume_session_anyway,
             "ListEvents": self._list_events,
         }
 
@@ -150,6 +151,10 @@ class ManagerInterface:
     async def _resume_session(self, call: Call) -> Sequence[object]:
         session = await self._reviver.resume(await self._door.caller(call), call.args[0])
         return [session.id]
+
+    async def _resume_session_anyway(self, call: Call) -> Sequence[object]:
+        caller = await self._door.caller(call)
+        return [(await self._reviver.resume(caller, call.args[0], is_asked=True)).id]
 
     async def _list_events(self, call: Call) -> Sequence[object]:
         limit, after, before, session_id = call.args

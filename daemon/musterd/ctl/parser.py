@@ -140,6 +140,7 @@ VERBS = (
     )),
     Verb("resume", "resume", "bring ended sessions back, where they were", (
         flag("--all", help_="all that ended without your will, one after another"),
+        flag("-y", "--yes", help_="do not ask about those that came back three times in a day"),
         ended_ids,
     )),
     Verb("run", "launch", "start an agent in a scope of its own, and put it on the roll", (

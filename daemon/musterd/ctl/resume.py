@@ -1,5 +1,6 @@
 """`resume`: brings ended sessions back; without a name, shows which could be."""
 
+import asyncio
 import os
 import sys
 import time
@@ -39,12 +40,13 @@ async def _resume(client: Client, meant: list[Properties], args: Namespace) -> i
     failures = 0
     for session in meant:
         try:
-            session_id = await _resume_one(client, session["Id"])
+            session_id = await _resume_one(client, session["Id"], is_asked=args.yes)
         except CtlError as exc:
             if len(meant) == 1 or exc.status is not Exit.FAILED:
                 raise
             failures += 1
-            print(f"musterctl: {printable(session['Id'])}: {printable(str(exc))}", file=sys.stderr)
+            hint = f" {exc.hint}" if exc.hint else ""
+            print(f"musterctl: {printable(session['Id'])}: {printable(str(exc) + hint)}", file=sys.stderr)
             continue
         terminal = (await _named(client, session_id))["Terminal"]
         resumed.append({"Id": session_id, "Terminal": terminal})
@@ -56,9 +58,34 @@ async def _resume(client: Client, meant: list[Properties], args: Namespace) -> i
     return Exit.FAILED if failures else Exit.DONE
 
 
-async def _resume_one(client: Client, session_id: str) -> str:
-    (resumed,) = await client.manager("ResumeSession", "s", session_id, ask=True, within=RESUME_TIMEOUT)
+async def _resume_one(client: Client, session_id: str, *, is_asked: bool) -> str:
+    """One that came back often already is one to ask about."""
+    member = "ResumeSessionAnyway" if is_asked else "ResumeSession"
+    try:
+        (resumed,) = await client.manager(member, "s", session_id, ask=True, within=RESUME_TIMEOUT)
+    except CtlError as exc:
+        if exc.name != "LimitReached" or is_asked:
+            raise
+        if not sys.stdin.isatty():
+            raise CtlError(str(exc), "With --yes it comes back all the same.", name=exc.name) from exc
+        print(
+            f"{printable(str(exc))}\nBring it back all the same? [y/N] ", end="", file=sys.stderr, flush=True
+        )
+        if (await _typed()).strip().lower() not in ("y", "yes"):
+            raise CtlError(f"Session '{session_id}' stays ended.") from exc
+        return await _resume_one(client, session_id, is_asked=True)
     return str(resumed)
+
+
+async def _typed() -> str:
+    """A line, which the terminal gives as a whole; Ctrl-C is heard meanwhile."""
+    loop, is_there = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin.fileno(), is_there.set)
+    try:
+        await is_there.wait()
+    finally:
+        loop.remove_reader(sys.stdin.fileno())
+    return sys.stdin.readline()
 
 
 async def _named(client: Client, text: str) -> Properties:
@@ -112,7 +139,7 @@ def _go_on_apart(args: Namespace, session_ids: list[str]) -> None:
     """Let the shell have its terminal, and go on behind it; only what goes wrong is shown."""
     from .main import where_of
 
-    command = program("musterd.ctl.main", "resume", *session_ids)
+    command = program("musterd.ctl.main", "resume", *(["--yes"] if args.yes else []), *session_ids)
     environ = {**os.environ, "MUSTERD_BUS": where_of(args).address}
     quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1)]
     os.posix_spawn(sys.executable, command, environ, file_actions=quiet, setsid=True)
