@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from helpers.daemon import CallFailed
-from helpers.system import system
-from helpers.users import ALICE, BOB, MUSTERD, needs_root
+from helpers.system import System, system
+from helpers.users import ALICE, BOB, MUSTERD, PYTHON, as_user, needs_root
 
 pytestmark = needs_root
 
@@ -110,6 +110,27 @@ async def test_warden_that_cannot_be_started_is_told_of_and_costs_its_user_only(
             stage.systemd.refuses = False
             assert await stage.sessions(BOB) == []
             assert await stage.register(BOB, other)
+
+
+async def doctor(stage: System, uid: int) -> list[str]:
+    """What it says of that user's warden."""
+    process = await asyncio.create_subprocess_exec(
+        *as_user(uid, PYTHON, "-m", "musterd.ctl", "doctor"),
+        env=stage.environ(uid),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    output, _ = await process.communicate()
+    return [line for line in output.decode().splitlines() if "warden: " in line]
+
+
+async def test_doctor_tells_of_a_warden_that_cannot_be_started(directory: Path) -> None:
+    async with system(directory) as stage:
+        stage.systemd.refuses = True
+        (line,) = await doctor(stage, ALICE)
+        assert line.startswith(f"✗ warden: The warden of user {ALICE} is down: ")
+        assert "The unit is masked" in line
+        stage.systemd.refuses = False
+        assert await doctor(stage, BOB) == ["✓ warden: yours can look after your agents"]
 
 
 async def test_stopped_warden_degrades_its_own_user_and_nobody_else(directory: Path) -> None:

@@ -62,6 +62,7 @@ async def examine(where: Where) -> AsyncIterator[Finding]:
                 _gate(gate, manager),
             ):
                 yield finding
+            yield await _warden(client)
             for finding in (*await _stops(client), *await _sessions(client)):
                 yield finding
     except CtlError as exc:
@@ -133,6 +134,17 @@ def _gate(gate: Properties, manager: Properties) -> Finding:
         case "shadow":
             return Finding(check, Grade.OK, "mode shadow: it could hold, and writes down what it would do")
     return Finding(check, Grade.NOTE, f"mode {mode}: no turn is ever held")
+
+
+async def _warden(client: Client) -> Finding:
+    """Hooks of agents do not say that there is none, and nothing else asks before there are sessions."""
+    try:
+        await client.manager("GetSessionByPID", "u", 0)
+    except CtlError as exc:
+        if exc.name != "NoSuchSession":
+            advice = "Without it nothing is known of your agents. To have it started, musterd needs polkit."
+            return Finding("warden", Grade.WRONG, str(exc), advice)
+    return Finding("warden", Grade.OK, "yours can look after your agents")
 
 
 async def _stops(client: Client) -> list[Finding]:
