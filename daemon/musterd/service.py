@@ -27,6 +27,9 @@ ROUND_INTERVAL = 30.0
 # The status line is told anew no oftener than that: the service manager passes it on to all who listen.
 STATUS_INTERVAL = 1.0
 
+# Properties that say what is configured.
+CONFIGURED = ("BudgetPerHour", "SessionsMax", "SessionsPerUserMax")
+
 
 class Service:
     """All parts, and the rounds that prove them alive."""
@@ -112,7 +115,7 @@ class Service:
             self._manager.config = config
             self._gauge.config = config.pressure
             self._log.config = config.events
-            self._manager.ports.announcer.manager_changed("BudgetPerHour")
+            self._manager.ports.announcer.manager_changed(*CONFIGURED)
             logger.info("Configuration '%s' was read again", self._options.config_file)
         self._notifier.ready(self._status())
 

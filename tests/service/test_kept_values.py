@@ -19,6 +19,8 @@ from musterd.bus.signals import Match, Signal
 
 LATEST = 60.0  # seconds, on a busy machine
 
+CHANGED = "[reaper]\nbudget-per-hour = 3\n[limits]\nsessions = 4\nsessions-per-user = 2\n"
+
 Values = dict[tuple[str, str], dict[str, Any]]  # by path and interface
 
 
@@ -73,12 +75,14 @@ async def test_of_the_daemon(daemon: Daemon) -> None:
         ):
             await caller.call(member, *args)
             await keeper.expect_all_told()
-        daemon.config.write_text(f"{daemon.config.read_text()}[reaper]\nbudget-per-hour = 3\n")
+        daemon.config.write_text(daemon.config.read_text() + CHANGED)
         assert daemon.process
         daemon.process.send_signal(signal.SIGHUP)
         while (await keeper.now())[ROOT, REAPER]["BudgetPerHour"] != 3:
             pass
         await keeper.expect_all_told()
+        manager = keeper.kept[ROOT, MANAGER]
+        assert (manager["SessionsMax"], manager["SessionsPerUserMax"]) == (4, 2)
 
 
 async def test_of_a_session(daemon: Daemon, tmp_path: Path) -> None:

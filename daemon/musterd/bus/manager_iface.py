@@ -14,6 +14,7 @@ from musterd.core.spec import agent, parse_spec
 from musterd.ender import Ender
 from musterd.hooks import Hooks
 from musterd.inhibiting import Inhibiting
+from musterd.inhibitors import INHIBITORS_PER_USER
 from musterd.manager import Manager
 from musterd.ports import Record
 from musterd.remote import RemoteSessions
@@ -172,6 +173,9 @@ def manager_values(manager: Manager) -> dict[str, Any]:
         "HealthReasons": reasons,
         "NCurrentSessions": len(manager.registry.current()),
         "NInhibitors": len(manager.inhibitors),
+        "SessionsMax": manager.config.limits.sessions,
+        "SessionsPerUserMax": manager.config.limits.sessions_per_user,
+        "InhibitorsPerUserMax": INHIBITORS_PER_USER,
         "Pressure": {
             "Tier": Variant("s", pressure.tier.value),
             "SinceUSec": Variant("t", pressure.since),
