@@ -78,7 +78,7 @@ class Keeper:
             return
         try:
             await self._store.save(session)
-        except Failed:
+        except BaseException:  # also where we stop: others are written first, and it was not begun
             self._unsaved.add(session_id)
             raise
         if session_id not in self._registry:  # released while it was written
@@ -87,7 +87,7 @@ class Keeper:
     async def _remove_pipe(self, number: int) -> None:
         try:
             await self._store.remove_pipe(number)
-        except Failed:
+        except BaseException:
             self._given_back.add(number)
             raise
 

@@ -1,12 +1,14 @@
 """Sessions come, speak and go: each flow, and what is undone when a step of it fails."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
-from helpers.builders import BOOT, LEADER, MINUTE, SECOND, session
+from helpers.builders import BOOT, LEADER, MINUTE, NOW, SECOND, session
 from helpers.fakes import ALICE, BOB, DISK_FULL, ROOT, Bench, leader, running
+from helpers.virtual_time import run_in_virtual_time
 from helpers.wait import until
 from musterd.core.config import Config, EventsConfig, LimitsConfig
 from musterd.core.errors import (
@@ -17,8 +19,9 @@ from musterd.core.errors import (
     NoSuchSession,
 )
 from musterd.core.event import AgentEvent, EventKind
-from musterd.core.session import Agent, SessionId, Source, State
+from musterd.core.session import Agent, Session, SessionId, Source, State
 from musterd.core.spec import Spec
+from musterd.keeper import SAVE_DELAY
 from musterd.warden_port import Appeared, Gone, Said
 
 
@@ -445,3 +448,24 @@ async def test_no_more_than_a_hundred_past_sessions_of_a_user_are_kept() -> None
     await bench.manager.flush()
     assert len(bench.manager.visible(ALICE, past=True)) == len(bench.store.files) == 100
     assert sorted(bench.store.written) == sorted(bench.store.files)  # and no other: a stop is short
+
+
+def test_what_waited_to_be_written_when_the_manager_stopped_is_on_disk() -> None:
+    """Also what waited behind something else that is written."""
+
+    async def story() -> tuple[Session, Session]:
+        bench = started(1)
+        session = await bench.manager.register(ALICE, Spec(pid=1))
+        serving = asyncio.create_task(bench.manager.run())
+        await bench.manager.roll.hear(session.id, AgentEvent(EventKind.TURN_START, NOW), Source.HOOK)
+        async with bench.store.queue:
+            await asyncio.sleep(2 * SAVE_DELAY)
+            serving.cancel()
+            await asyncio.sleep(SAVE_DELAY)
+        with suppress(asyncio.CancelledError):
+            await serving
+        return bench.store.files[session.id], bench.manager.registry.get(session.id)
+
+    on_disk, last = run_in_virtual_time(story())
+    assert on_disk == last
+    assert on_disk.state is State.BUSY
