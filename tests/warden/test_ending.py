@@ -514,6 +514,21 @@ async def test_a_draft_at_the_prompt_is_left_alone(tmp_path: Path, monkeypatch: 
             assert "musterctl" not in screen(server, pane)
 
 
+async def test_nobody_waits_for_a_prompt_in_a_pane_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for patience in ("PROMPT_PATIENCE", "NOTICE_PATIENCE"):
+        monkeypatch.setattr(telling, patience, 1e6)
+    async with scene(tmp_path) as here:
+        with TmuxServer(tmp_path) as server:
+            pane = server.pane("sh", "-c", f"{here.scribe} -c 'echo READY; read line; :'; :")
+            until(lambda: "READY" in screen(server, pane), "it runs")
+            top = int(server.about(pane, "pane_pid"))
+            (pid,) = (row.pid for row in Table.read().descendants(top) if row.comm == "scribe")
+            session = replace(await here.session(pid, OURS), ending="reaped", resume_command=("true",))
+            assert (await here.warden.end(session, None)).is_ended
+
+
 @pytest.mark.parametrize(
     ("shown", "is_empty"),
     [

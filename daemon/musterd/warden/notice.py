@@ -176,7 +176,7 @@ async def _tell_shell(
     loop, panes, pane = asyncio.get_running_loop(), seat.panes, seat.place.pane
     deadline = loop.time() + PROMPT_PATIENCE
     shell = await waiting_shell(panes, pane, workers)
-    while shell is None and loop.time() < deadline:  # it is not in front yet
+    while shell is None and loop.time() < deadline and await panes.place(pane):  # it is not in front yet
         await asyncio.sleep(PAUSE)
         shell = await waiting_shell(panes, pane, workers)
     place = await panes.place(pane)
