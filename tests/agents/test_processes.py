@@ -192,6 +192,11 @@ def test_codex_has_the_records_of_all_its_threads_open() -> None:
         (["mcp-server-git"], True),
         (["rust-analyzer"], True),
         (["node", "/usr/lib/node_modules/typescript/lib/tsserver.js"], True),
+        (["node", "/usr/lib/node_modules/typescript/lib/typingsInstaller.js", "--enableTelemetry"], True),
+        (["node", "/home/u/.local/share/opencode/bin/vscode-eslint/server/out/eslintServer.js"], True),
+        (["node", "/home/u/.cache/opencode/node_modules/.bin/bash-language-server", "start"], True),
+        (["rust-analyzer-proc-macro-srv"], True),
+        (["node", "/srv/node_modules/.bin/eslint", "--fix", "."], False),
     ],
 )
 def test_helpers_are_known_by_what_they_run(argv: list[str], expected: bool) -> None:

@@ -14,10 +14,14 @@ _MCP = re.compile(
     r"@modelcontextprotocol/server-|(?:@[^/]+/)?(?:mcp-server-|server-mcp-|[^/]*[-_]mcp(?:-server)?(?:@|$))"
 )
 _SCRIPT = re.compile(r"\.(?:py|sh|[cm]?[jt]sx?)$")
+# What opencode starts by itself, and others have configured; with what these start for themselves.
 _LANGUAGE_SERVERS = frozenset((
-    "clangd", "gopls", "jdtls", "lua-language-server", "pylsp", "pyright-langserver", "rust-analyzer",
-    "ruff-lsp", "solargraph", "tsserver.js", "typescript-language-server", "vscode-json-language-server",
-    "yaml-language-server", "zls",
+    "astro-ls", "bash-language-server", "clangd", "clojure-lsp", "docker-langserver", "eslintServer.js",
+    "fsautocomplete", "gopls", "intelephense", "jdtls", "lua-language-server", "nixd", "ocamllsp", "pylsp",
+    "pyright-langserver", "roslyn-language-server", "ruff-lsp", "rust-analyzer",
+    "rust-analyzer-proc-macro-srv", "solargraph", "sourcekit-lsp", "svelteserver", "terraform-ls", "texlab",
+    "tinymist", "tsserver.js", "typescript-language-server", "typingsInstaller.js",
+    "vscode-json-language-server", "vue-language-server", "yaml-language-server", "zls",
 ))  # fmt: skip
 
 # What runs programs, and the words by which it does. `npm run` runs the scripts of a project: that is work.
