@@ -75,8 +75,11 @@ def test_what_is_queued_in_codex_is_not_sent_yet() -> None:
 @pytest.mark.parametrize(
     ("captured", "composer"), [(Captured("codex"), "\n\u203a"), (Captured("gemini"), "\n *")], ids=str
 )
-def test_draft_may_begin_with_an_empty_line(captured: Captured, composer: str) -> None:
+@pytest.mark.parametrize("lines", [1, 2, 3])
+@pytest.mark.parametrize("text", ["the last line", ""])
+def test_draft_may_begin_with_empty_lines(captured: Captured, composer: str, lines: int, text: str) -> None:
     before, _, after = captured.screen("idle").rpartition(composer)
     _, _, after = after.partition("\n")
-    screen = f"{before}{composer}\n   the second line\n{after}"
+    empty = "\n" * lines
+    screen = f"{before}{composer}{empty}   {text}\n{after}"
     assert captured.adapter.screen(screen) == ScreenReading(False, has_draft=True)

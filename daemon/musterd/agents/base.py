@@ -93,6 +93,7 @@ class Adapter:
     `stop_is_end` a stop that was allowed is the positive end of the turn: nothing else will say so
     `leaves_on`   name of the signal by which it is asked to leave: it decides within, and may stay. Sent
                   only to a process that has a handler for it
+    `placeholder` what its composer shows while it is empty
     `resume`      the words in front of an agent session id that bring that conversation back
     `flags`       which options of its command line are repeated then
     `hooks`       where its hooks are installed, and for which events
@@ -107,6 +108,7 @@ class Adapter:
     marks: ClassVar[tuple[str, ...]] = ()
     stop_is_end: ClassVar[bool] = False
     leaves_on: ClassVar[str] = ""
+    placeholder: ClassVar[str] = ""
     resume: ClassVar[tuple[str, ...]] = ()
     flags: ClassVar[Flags] = Flags()
     hooks: ClassVar[CommandHooks | Extension | None] = None

@@ -54,7 +54,8 @@ _THREAD = r"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"
 _LOCK = re.compile(rf"/thread-writer-locks/{_THREAD}\.lock$")
 _ROLLOUT = re.compile(rf"/sessions/.*/rollout-.*-{_THREAD}\.jsonl$")
 
-# Behind an angle quotation mark, down to a blank line: the first line of a draft may be empty.
+# Behind an angle quotation mark, down to a blank line. Where nothing is typed, something is written there: a
+# draft may as well begin with empty lines.
 _COMPOSER = re.compile(r"^\u203a(.*(?:\n.*\S.*)*)$", re.MULTILINE)
 _PLACEHOLDERS = ("Ask Codex to do anything", "Ask a follow-up question")
 # What was sent while it worked stands above the composer until its turn has come; it is nowhere on disk.
@@ -101,6 +102,7 @@ class Codex(Adapter):
     hooks = _INSTALLED
     doubted_by = ("config.toml",)
     marks = ("CODEX_SESSION_ID", "CODEX_THREAD_ID")
+    placeholder = _PLACEHOLDERS[0]
     versions = ((0, 169), (0, 169))
     opens = (".codex/config.toml",)
     environ = ("CODEX_HOME", "CODEX_SQLITE_HOME", "CODEX_MANAGED_PACKAGE_ROOT", "CODEX_MANAGED_BY_NPM")
@@ -196,7 +198,7 @@ class Codex(Adapter):
         if not composers:
             return UNREADABLE
         has_queue = bool(_QUEUE.search(text))
-        return ScreenReading(False, has_draft=has_queue or composers[-1] not in ("", *_PLACEHOLDERS))
+        return ScreenReading(False, has_draft=has_queue or composers[-1] not in _PLACEHOLDERS)
 
     def quit_keys(self, session: Session) -> tuple[str, ...]:
         return "/quit", "Enter"

@@ -143,7 +143,8 @@ class Gemini(Adapter):
         if not rule or not composers:
             return UNREADABLE
         typed = composers[-1]
-        return ScreenReading(False, has_draft=bool(typed) and not typed.startswith("Type your message"))
+        # Where nothing is typed, that is written there: a draft may as well begin with empty lines.
+        return ScreenReading(False, has_draft=not typed.startswith("Type your message"))
 
 
 def _is_word(value: object) -> bool:

@@ -64,8 +64,11 @@ def is_all_of_draft(adapter: Adapter, screen: str, typed: str) -> bool:
     ends = [number for number, line in enumerate(lines) if line.rstrip().endswith(typed)]
     if not ends or is_composer_empty(adapter, screen):
         return False
-    lines[ends[-1]] = lines[ends[-1]].rstrip().removesuffix(typed)
-    return is_composer_empty(adapter, "\n".join(lines))
+    before = lines[ends[-1]].rstrip().removesuffix(typed)
+    return any(
+        is_composer_empty(adapter, "\n".join([*lines[: ends[-1]], line, *lines[ends[-1] + 1 :]]))
+        for line in (before, before + adapter.placeholder)
+    )
 
 
 def is_composer_empty(adapter: Adapter, screen: str) -> bool:
