@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 from musterd.agents.catalog import ADAPTERS
@@ -25,7 +25,7 @@ from musterd.bus.session_iface import SessionInterface
 from musterd.bus.stopgate_iface import StopGateInterface, stop_gate_values
 from musterd.bus.wardens_iface import WardensInterface
 from musterd.claiming import Claiming
-from musterd.core.config import Config
+from musterd.core.config import Config, Mistake
 from musterd.core.errors import MusterError
 from musterd.ender import Ender
 from musterd.gatekeeper import Gatekeeper
@@ -54,12 +54,13 @@ HOOK_PAYLOAD = 256 * 1024
 LIMITS = Limits(long_strings={(MANAGER, "ReportEvent"): HOOK_PAYLOAD})
 
 
-async def serve(options: Options, config: Config) -> int:
+async def serve(options: Options, config: Config, mistakes: Sequence[Mistake] = ()) -> int:
     """Run until told to stop -> the exit status, 1 if what it needs (bus, state) cannot be had."""
     failures: list[Exception] = []
     try:
         async with asyncio.TaskGroup() as tasks, AsyncExitStack() as stack:
             service = await _build(options, config, stack, tasks)
+            service.tell_of(mistakes, "what is wrong has its default")
             await service.run()
     except* (BusError, MusterError) as group:
         failures += _leaves(group)

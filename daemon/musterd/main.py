@@ -8,7 +8,7 @@ import logging
 import resource
 import sys
 
-from musterd.core.config import Config
+from musterd.core.config import Config, Mistake
 from musterd.host.configfiles import read_config
 from musterd.host.journal import setup_logging
 from musterd.options import Options, parse_arguments
@@ -16,12 +16,12 @@ from musterd.options import Options, parse_arguments
 logger = logging.getLogger(__name__)
 
 
-def load_config(options: Options) -> Config:
+def load_config(options: Options) -> tuple[Config, list[Mistake]]:
     """Mistakes are warned of; what is wrong keeps its default."""
     config, mistakes = read_config(options.config_file, is_named=options.is_config_named)
     for mistake in mistakes:
         logger.warning("%s", mistake)
-    return config
+    return config, mistakes
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     _raise_fd_limit()
     from musterd.compose import serve  # after the cheap ways out: it imports the D-Bus library
 
-    return asyncio.run(serve(options, load_config(options)))
+    return asyncio.run(serve(options, *load_config(options)))
 
 
 def _raise_fd_limit() -> None:

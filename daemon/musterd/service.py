@@ -3,9 +3,11 @@
 import asyncio
 import logging
 import signal
+from collections.abc import Sequence
 
 from musterd.bus.connection import BusConnection, BusState
 from musterd.bus.errors import BusError, NameTaken
+from musterd.core.config import Mistake
 from musterd.core.errors import MusterError
 from musterd.core.session import State
 from musterd.host.collector import settle
@@ -117,7 +119,17 @@ class Service:
             self._log.config = config.events
             self._manager.ports.announcer.manager_changed(*CONFIGURED)
             logger.info("Configuration '%s' was read again", self._options.config_file)
+        self.tell_of(mistakes, "the one before stays in force")
         self._notifier.ready(self._status())
+
+    def tell_of(self, mistakes: Sequence[Mistake], outcome: str) -> None:
+        """In its health, which everybody may read: what they are is for who may read the journal.
+
+        `musterd --check-config` cannot know: its caller may be able to read what the daemon is not.
+        """
+        wrong = f"{len(mistakes)} mistake{'' if len(mistakes) == 1 else 's'}"
+        trouble = f"the configuration has {wrong}: {outcome}" if mistakes else ""
+        self._manager.health.set_trouble("configuration", trouble)
 
     async def _rounds(self) -> None:
         """WATCHDOG=1 is earned: only if loop, bus and store have all just worked."""

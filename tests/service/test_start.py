@@ -1,12 +1,15 @@
 """In which order the daemon of the system starts."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from helpers.daemon import DAEMON
+from helpers.daemon import ALONE, DAEMON, Daemon
+from helpers.private_bus import PrivateBus
+from helpers.programs import PATIENCE, until
 from musterd import compose, system
 from musterd.core.config import Config
 from musterd.options import parse_arguments
@@ -26,6 +29,30 @@ async def test_nobody_is_looked_for_before_there_is_a_bus_to_start_wardens_over(
     options = parse_arguments(["--bus", "unix:path=/nonexistent", "--state-dir", str(tmp_path)])
     assert await compose.serve(options, Config()) == 1
     assert taken == []
+
+
+def test_a_configuration_with_mistakes_is_told_of_until_it_has_none(
+    tmp_path: Path, private_bus: PrivateBus
+) -> None:
+    """Not only where it can be read by who runs doctor."""
+
+    def until_health(*reasons: str) -> None:
+        until(lambda: daemon.get("HealthReasons") == list(reasons), str(reasons), PATIENCE)
+
+    def reload(text: str) -> None:
+        daemon.config.write_text(text)
+        assert daemon.process
+        daemon.process.send_signal(signal.SIGHUP)
+
+    unreadable = tmp_path / "musterd.toml.d/of-root.toml"
+    unreadable.mkdir(parents=True)  # no file: root could read any
+    with Daemon(tmp_path, private_bus) as daemon:
+        until_health("the configuration has 1 mistake: what is wrong has its default")
+        unreadable.rmdir()
+        reload(ALONE)
+        until_health()
+        reload(f'{ALONE}[reaper]\ngrace = "soon"\nmin-age = "late"\n')
+        until_health("the configuration has 2 mistakes: the one before stays in force")
 
 
 @pytest.mark.parametrize(
