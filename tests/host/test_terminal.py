@@ -6,6 +6,7 @@ import pty
 import signal
 import socket
 import stat
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -213,6 +214,42 @@ async def test_a_process_with_a_tty_of_its_own_is_in_the_pane_it_was_started_in(
 def _child(pid: int) -> int | None:
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return int(children[0]) if children else None
+
+
+# In a mount namespace: the terminal of that number there, and a program on it.
+CONTAINER = """
+import fcntl, os, struct, subprocess, sys
+directory, number = sys.argv[1:]
+subprocess.run(["mount", "-t", "devpts", "-o", "newinstance,ptmxmode=0666", "devpts", directory], check=True)
+masters = []
+while not masters or struct.unpack("I", fcntl.ioctl(masters[-1], 0x80045430, bytes(4)))[0] != int(number):
+    masters.append(os.open(directory + "/ptmx", os.O_RDWR | os.O_NOCTTY))
+fcntl.ioctl(masters[-1], 0x40045431, bytes(4))
+if not (pid := os.fork()):
+    os.setsid()
+    terminal = os.open(directory + "/" + number, os.O_RDWR)
+    for fd in range(3):
+        os.dup2(terminal, fd)
+    os.execvp("cat", ["cat"])
+print(pid, flush=True)
+os.waitpid(pid, 0)
+"""
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to mount")
+async def test_a_terminal_of_a_container_is_no_pane_with_its_number(
+    server: TmuxServer, tmp_path: Path
+) -> None:
+    tty = server.about("%0", "pane_tty")
+    (tmp_path / "pts").mkdir()
+    run = "unshare", "--mount", sys.executable, "-c", CONTAINER, tmp_path / "pts", tty.rpartition("/")[2]
+    with Programs() as programs:
+        around = programs.start(*run, environ={"TMUX": f"{server.socket},{server.pid},0"})
+        inside = programs.adopt(int(programs.read_line(around)))
+        until(lambda: read_stat(inside).comm == "cat", "it runs")
+        facts = read_facts(inside, WANTED)
+        assert tty_path(facts.tty) == tty
+        assert await Terminals(UID).locate(facts, ()) == ""
 
 
 async def test_the_environment_alone_makes_no_pane(server: TmuxServer) -> None:

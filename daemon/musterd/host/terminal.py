@@ -11,7 +11,7 @@ from types import MappingProxyType
 from musterd.agents.base import ProcessFacts
 from musterd.core.evidence import Presence, Unknown
 from musterd.host.tmux import Pane, Server, Unanswered
-from musterd.host.tty import last_input, tty_path
+from musterd.host.tty import last_input, path_here, tty_path
 from musterd.together import all_of
 
 _FRESH = 1.0  # seconds for which a list of panes serves the search for new agents
@@ -52,7 +52,7 @@ class Terminals:
 
         If its server does not answer, by what the environment says.
         """
-        device = tty_path(process.tty)
+        device = path_here(process.pid, process.tty)
         socket = process.environ.get("TMUX", "").split(",")[0]
         if not socket.startswith("/") or not socket.isprintable():
             return device

@@ -28,6 +28,26 @@ def tty_path(device: int) -> str:
         return ""
 
 
+def path_here(pid: int, device: int) -> str:
+    """As `tty_path`, of the terminal that this process has; "" if it is that of a container.
+
+    Each mount of devpts numbers its terminals anew: what has a number there is another one here.
+    """
+    path = tty_path(device)
+    minor = path.rpartition("/")[2]
+    for fd in range(3) if path else ():
+        try:
+            place = f"/proc/{pid}/fd/{fd}"
+            if not os.readlink(place).endswith(f"/{minor}"):
+                continue  # and whatever it is may hang
+            theirs, ours = os.stat(place), os.stat(path)
+        except OSError:
+            continue
+        if theirs.st_rdev == ours.st_rdev:
+            return path if theirs.st_dev == ours.st_dev else ""
+    return path  # it is not told
+
+
 def last_input(path: str) -> int:
     """When a program last read from the terminal at the latest, realtime µs. OSError.
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from musterd.agents.base import Adapter
 from musterd.host.panes import Panes
 from musterd.host.process import read_stat
-from musterd.host.tty import foreground, tty_path
+from musterd.host.tty import foreground, path_here
 from musterd.warden.follower import Follower
 
 PAUSE = 0.05  # seconds between two looks at a terminal: nothing tells of its changes
@@ -47,7 +47,7 @@ async def erase(panes: Panes, pane: str, follower: Follower, typed: str) -> None
     """If nothing else stands in the composer."""
     pid = follower.process.pid
     place = await panes.place(pane)
-    if place is None or not place.takes_keys or place.tty != tty_path(read_stat(pid).tty):
+    if place is None or not place.takes_keys or place.tty != path_here(pid, read_stat(pid).tty):
         return
     screen = await _screen(panes, pane)
     if foreground(pid) == os.getpgid(pid) and is_all_of_draft(follower.adapter, screen, typed):

@@ -15,7 +15,7 @@ from musterd.host.say import printable, say
 from musterd.host.table import Table
 from musterd.host.terminal import parse_terminal
 from musterd.host.tmux import Unanswered
-from musterd.host.tty import tty_path
+from musterd.host.tty import path_here
 from musterd.host.workers import Workers
 from musterd.warden.composer import PAUSE, InTheWay, erase, type_keys
 from musterd.warden.follower import Follower
@@ -91,7 +91,7 @@ class Notices:
         try:
             place = await panes.place(known[1])
             # Panes are numbered anew by each server: this must be the one that has its terminal.
-            if place is None or place.tty != tty_path(leader.tty):
+            if place is None or place.tty != path_here(leader.pid, leader.tty):
                 return None
             mine = {leader.pid, follower.launcher.pid if follower.launcher else leader.pid}
             if place.pid not in mine:
