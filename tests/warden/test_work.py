@@ -97,6 +97,21 @@ async def test_who_comes_to_ask_is_no_work_nor_are_hooks_beside_it(
         assert await here.warden.work(session, (), PATIENCE) == Work()
 
 
+async def test_a_shell_that_is_slow_to_run_the_hook_is_no_work(tmp_path: Path) -> None:
+    hook = tmp_path / "musterd-hook"
+    hook.write_text("#!/bin/sh\nsleep 60\n")
+    hook.chmod(0o755)
+    async with scene(tmp_path) as here:
+        runs = f"sh -c \"'{hook}' gemini AfterAgent || echo '{{}}'\""
+        pid = here.start(f"exec 3<&0; (read go <&3; exec {runs}) & wait")
+        until(lambda: len(running_below(pid)) == 1, "it is started")
+        session = replace(await here.session(pid), cwd=str(tmp_path))
+        await asyncio.sleep(0.3)  # a busy machine
+        here.programs.write_line(pid, "")
+        until(lambda: running_below(pid) == ["musterd-hook", "sh", "sleep"], "all run")
+        assert await here.warden.work(session, (), PATIENCE) == Work()
+
+
 async def test_work_begun_before_the_hook_is_told(tmp_path: Path) -> None:
     hook = tmp_path / "musterd-hook"
     hook.write_text("#!/bin/sh\nsleep 60\n")

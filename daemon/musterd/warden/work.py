@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import re
+import shlex
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -21,6 +23,7 @@ CHILDREN_LIMIT = 20  # names of children that are told
 _TOGETHER = 20
 
 _CTL = ("musterctl", "musterd.ctl")
+_SHELL = re.compile(r"-?(?:ba|da|z)?sh")
 _WORDS = 16  # of a command line that are looked at
 
 Found = TypeVar("Found")
@@ -91,10 +94,20 @@ def _is_hook(row: Stat, facts: FactsCache) -> bool:
     seen = facts.get(row)
     if seen is None or not seen.argv:
         return False
-    words = seen.argv[:_WORDS]
+    words = _command(seen.argv)[:_WORDS]
     names = {os.path.basename(word) for word in words[:3]}  # behind an interpreter and its option
     return (
         "musterd-hook" in names
         or (not names.isdisjoint(_CTL) and "hook" in words)
         or ("busctl" in names and BUS_NAME in words)
     )
+
+
+def _command(argv: Sequence[str]) -> Sequence[str]:
+    """What a shell was given to run, as an agent does it with its hooks; else the command line itself."""
+    if len(argv) < 3 or not _SHELL.fullmatch(os.path.basename(argv[0])) or argv[1] not in ("-c", "-lc"):
+        return argv
+    try:
+        return shlex.split(argv[2])
+    except ValueError:
+        return argv
