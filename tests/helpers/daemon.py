@@ -51,6 +51,7 @@ class Daemon:
     """`python -m musterd --user` with a state directory of its own; ready when the block begins."""
 
     module = "musterd"
+    patience = 60.0  # seconds for the answer to a call
 
     def __init__(
         self, work: Path, bus: PrivateBus, config: str = ALONE, home: Path | None = None, **env: str
@@ -208,8 +209,8 @@ class Daemon:
 
     def busctl(self, *args: str) -> str:
         done = subprocess.run(
-            ["busctl", f"--address={self.bus.address}", "--json=short", "--timeout=60", *args],
-            capture_output=True, text=True, timeout=60, check=False,
+            ["busctl", f"--address={self.bus.address}", "--json=short", f"--timeout={self.patience}", *args],
+            capture_output=True, text=True, timeout=2 * self.patience, check=False,
         )  # fmt: skip
         if done.returncode:
             raise CallFailed(done.stderr.strip())

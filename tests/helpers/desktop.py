@@ -29,6 +29,11 @@ CONFIG = """
     history_length = 100
     notification_limit = 0
     markup = {markup}
+# What has no time of its own stays: a test may take a while to choose from it.
+[urgency_low]
+    timeout = 0
+[urgency_normal]
+    timeout = 0
 """
 
 

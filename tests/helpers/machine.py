@@ -25,6 +25,7 @@ from .programs import until
 BOOT_TIMEOUT = 120.0  # seconds, on a busy machine; it takes two
 STOP_TIMEOUT = 120.0
 RUN_TIMEOUT = 600.0
+CALL_TIMEOUT = 120
 
 ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
 
@@ -254,7 +255,7 @@ class Machine:
         return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}").stdout
 
     def busctl(self, *args: str, user: str = "") -> Outcome:
-        return self.run("busctl", "--json=short", *args, user=user, check=False)
+        return self.run("busctl", "--json=short", f"--timeout={CALL_TIMEOUT}", *args, user=user, check=False)
 
     def call(
         self, member: str, signature: str = "", *args: object, user: str = "", path: str = ROOT

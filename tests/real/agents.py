@@ -17,10 +17,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from fcntl import ioctl
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -324,6 +326,17 @@ class Lab:
         command = [*enter, "tmux", "-S", str(self.socket), "-f", "/dev/null", *arguments]
         return subprocess.run(command, env=self._env(), capture_output=True, text=True, check=True).stdout
 
+    @property
+    def hook(self) -> Path:
+        """The program that the hooks of the agents run."""
+        assert self.musterctl
+        return self.musterctl.with_name("musterd-hook")
+
+    @property
+    def answers(self) -> int:
+        """How many the model has given: each has its number in it."""
+        return max((json.loads(line).get("number", 0) for line in whole_lines(self.model_log)), default=0)
+
     def hooks(self, since: int = 0) -> list[dict[str, object]]:
         return [json.loads(line) for line in whole_lines(self.hook_log)[since:]]
 
@@ -360,6 +373,15 @@ class Pane:
     def screen(self, *options: str) -> str:
         return self.lab.tmux("capture-pane", "-p", *options, "-t", self.name)
 
+    @property
+    def has_read(self) -> bool:
+        """Whether its program has taken all that was typed."""
+        terminal = os.open(self.show("#{pane_tty}"), os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            return not any(ioctl(terminal, termios.FIONREAD, bytes(4)))
+        finally:
+            os.close(terminal)
+
     def press(self, *keys: str) -> None:
         self.lab.tmux("send-keys", "-t", self.name, *keys)
 
@@ -373,30 +395,61 @@ class Pane:
         self.type(text)
         self.press("Enter")
 
-    def escape(self, offer: str, done: Callable[[], bool]) -> None:
-        """Press it as long as the screen offers that. Who has only just drawn it may not listen yet; and
-        opencode wants it twice, within 5 s."""
+    def escape(self, offer: str, done: Callable[[], object]) -> None:
+        """opencode wants it twice, within 5 s."""
+        self.insist("Escape", offer, done)
 
-        def is_over() -> bool:
-            if not done() and (shown := re.search(offer, self.screen())):
-                self.press("Escape")
+    def insist(self, key: str, offer: str, done: Callable[[], object]) -> None:
+        """Press it as long as the screen offers that. Who has only just drawn it may not listen yet.
+
+        But who stands still would hear all at once, and twice may be another order.
+        """
+
+        def is_over() -> object:
+            if not done() and (shown := re.search(offer, self.screen(), re.MULTILINE)) and self.has_read:
+                self.press(key)
                 with suppress(Overdue):
                     until(lambda: done() or shown[0] not in self.screen(), 5, "it is taken")
             return done()
 
         self.wait_for(offer)
-        until(is_over, PATIENCE, f"what Escape does, where {offer!r} stood")
+        until(is_over, PATIENCE, f"what {key} does, where {offer!r} stood")
 
     def wait_for(self, pattern: str, seconds: float = PATIENCE) -> str:
+        self._until(lambda: re.search(pattern, self.screen(), re.MULTILINE), seconds, f"{pattern!r}")
+        return self.screen()
+
+    def wait_for_answer(self, after: int) -> None:
+        """A later one than that."""
+
+        def is_there() -> bool:
+            return any(int(number) > after for number in _ANSWER.findall(self.screen()))
+
+        self._until(is_there, PATIENCE, f"an answer after the {after}th")
+
+    def _until(self, look: Callable[[], object], seconds: float, what: str) -> None:
         try:
-            until(lambda: re.search(pattern, self.screen(), re.MULTILINE), seconds, f"{pattern!r}")
+            until(look, seconds, what)
         except Overdue as overdue:
             raise Overdue(f"{overdue}, which shows:\n{self.screen()}") from None
-        return self.screen()
 
     def processes(self) -> list[int]:
         """All below the pane's shell, parents first."""
         return descendants(self.shell_pid)
+
+    def runs(self, program: str) -> bool:
+        """Whether one of them has that in its command line."""
+        return any(program.encode() in _command_line(pid) for pid in self.processes())
+
+
+_ANSWER = re.compile(r"MOCK-(?:REPLY|DONE)-(\d+):")
+
+
+def _command_line(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def whole_lines(path: Path) -> list[str]:
@@ -405,11 +458,13 @@ def whole_lines(path: Path) -> list[str]:
 
 
 def descendants(pid: int) -> list[int]:
+    """Parents first. What has ended meanwhile has none."""
     found: list[int] = []
-    for task in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, task.read_text().split()):
-                found += [child, *descendants(child)]
+    with suppress(OSError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with suppress(OSError):
+                for child in map(int, Path(f"/proc/{pid}/task/{task}/children").read_text().split()):
+                    found += [child, *descendants(child)]
     return found
 
 

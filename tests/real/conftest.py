@@ -12,7 +12,7 @@ import pytest
 from helpers.daemon import DAEMON, Daemon
 from helpers.private_bus import PrivateBus
 
-from .agents import HOOK_PATIENCE, Lab
+from .agents import HOOK_PATIENCE, PATIENCE, Lab
 
 HELPERS = Path(__file__).parents[1]
 PATIENT = f'[stop-gate]\nhook-timeout = "{HOOK_PATIENCE}s"\ncheck-timeout = "30s"\n'
@@ -22,6 +22,7 @@ class PatientDaemon(Daemon):
     """With the patience that its parts have within a test."""
 
     module = "helpers.patience"
+    patience = PATIENCE  # a look has several parts
 
     def env(self, **more: str) -> Mapping[str, str]:
         return super().env(**{"PYTHONPATH": f"{DAEMON}:{HELPERS}", **more})
@@ -51,9 +52,10 @@ def hooked_lab(tmp_path: Path, private_bus: PrivateBus) -> Iterator[Lab]:
 def _program(path: Path, bus: str) -> None:
     """As an installed one: named, and found, by its own path."""
     path.write_text(
-        f"#!{sys.executable}\nimport os, sys\nsys.path.insert(0, {str(DAEMON)!r})\n"
+        f"#!{sys.executable}\nimport os, sys\nsys.path[:0] = [{str(DAEMON)!r}, {str(HELPERS)!r}]\n"
         f"os.environ['MUSTERD_BUS'] = {bus!r}\n"
-        f"from musterd.ctl.main import main\nsys.exit(main())\n"
+        "from helpers.patience import be_patient_as_musterctl\nbe_patient_as_musterctl()\n"
+        "from musterd.ctl.main import main\nsys.exit(main())\n"
     )
     path.chmod(0o755)
 

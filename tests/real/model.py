@@ -318,7 +318,7 @@ class Handler(BaseHTTPRequestHandler):
         number = next(self.server.numbers)
         reply = decide(request, number)
         call = reply.call and reply.call.tool
-        self.server.note({"post": path, "prompt": request.prompt[-2000:], "call": call,
+        self.server.note({"post": path, "number": number, "prompt": request.prompt[-2000:], "call": call,
                           "goes_on": request.tool_result is not None,
                           "tools": sorted(request.tools)})  # fmt: skip
         if status := number_in("error", request.prompt):

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -79,7 +78,9 @@ def told(lab: Lab) -> list[str]:
 
 
 def is_at_rest(pane: Pane, key: str) -> bool:
-    return not re.search(BUSY[key], f"{pane.show('#{pane_title}')}\n{pane.screen()}", re.MULTILINE)
+    """And none of its hooks runs: what a late one says is not taken for a later one's word."""
+    shown = f"{pane.show('#{pane_title}')}\n{pane.screen()}"
+    return not pane.runs(pane.lab.hook.name) and not re.search(BUSY[key], shown, re.MULTILINE)
 
 
 def point(lab: Lab, bus: str, limit: str = f"{HOOK_PATIENCE}") -> None:
@@ -87,27 +88,18 @@ def point(lab: Lab, bus: str, limit: str = f"{HOOK_PATIENCE}") -> None:
 
     `limit` is for how long they wait, in seconds; "" as shipped.
     """
-    hook = program(lab)
     environ = f"MUSTERD_BUS={bus} MUSTERD_HOOK_TIMEOUT={limit}"
-    script = f'#!/bin/sh\n{environ} {DAEMON}/musterd-hook "$@"\necho "$2" >>{hook}.log\n'
-    hook.with_suffix(".new").write_text(script)
-    hook.with_suffix(".new").chmod(0o755)
-    hook.with_suffix(".new").rename(hook)
-
-
-def program(lab: Lab) -> Path:
-    assert lab.musterctl
-    return lab.musterctl.with_name("musterd-hook")
+    script = f'#!/bin/sh\n{environ} {DAEMON}/musterd-hook "$@"\necho "$2" >>{lab.hook}.log\n'
+    new = lab.hook.with_suffix(".new")
+    new.write_text(script)
+    new.chmod(0o755)
+    new.rename(lab.hook)
 
 
 def asked(lab: Lab, key: str) -> int:
     """How often a hook has answered whether a turn may end."""
-    log = program(lab).with_suffix(".log")
+    log = lab.hook.with_suffix(".log")
     return log.read_text().splitlines().count(STOPS[key]) if log.exists() else 0
-
-
-def answers(pane: Pane) -> set[str]:
-    return set(re.findall(r"MOCK-(?:REPLY|DONE)-\d+", pane.screen()))
 
 
 GREETINGS = (f"hello {number}" for number in count(1))  # one that is on the screen already has no echo
@@ -115,11 +107,12 @@ GREETINGS = (f"hello {number}" for number in count(1))  # one that is on the scr
 
 def turn(pane: Pane, key: str, prompt: str = "", *, asks: bool = True) -> float:
     """Have a prompt answered -> seconds until its turn has ended."""
-    before, asked_before = answers(pane), asked(pane.lab, key)
+    until(lambda: is_at_rest(pane, key), PATIENCE, "no turn runs")
+    before, asked_before = pane.lab.answers, asked(pane.lab, key)
     pane.type(prompt or next(GREETINGS))
     began = time.monotonic()
     pane.press("Enter")
-    until(lambda: answers(pane) - before, PATIENCE, "an answer")
+    pane.wait_for_answer(after=before)
     if asks:
         until(lambda: asked(pane.lab, key) > asked_before, PATIENCE, "it was asked whether the turn may end")
     until(lambda: is_at_rest(pane, key), PATIENCE, "the turn ends")
@@ -282,7 +275,7 @@ def test_whatever_is_wrong_with_musterd_its_turn_ends(
     point(lab, private_bus.address, limit="")
     daemon.stop()
     times["no daemon"] = turn(pane, key)
-    program(lab).unlink()
+    lab.hook.unlink()
     times["no hook"] = turn(pane, key, asks=False)
     assert told(lab) == []
     print(f"{key}:", ", ".join(f"{case} {seconds:.1f} s" for case, seconds in times.items()))
