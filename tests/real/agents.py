@@ -388,7 +388,7 @@ class Pane:
     def type(self, text: str) -> None:
         """Waits for the echo: some agents take text and Enter in one burst for a paste."""
         self.lab.tmux("send-keys", "-t", self.name, "-l", text)
-        self.wait_for(re.escape(text[-20:]))
+        self.wait_for(echo_of(text[-20:]))
         time.sleep(0.4)  # and for their burst timers, which nothing announces
 
     def submit(self, text: str) -> None:
@@ -442,7 +442,14 @@ class Pane:
         return any(program.encode() in _command_line(pid) for pid in self.processes())
 
 
+_BORDERS = "│┃"  # of a composer
 _ANSWER = re.compile(r"MOCK-(?:REPLY|DONE)-(\d+):")
+
+
+def echo_of(text: str) -> str:
+    """A pattern of it in a composer, which may begin a new line anywhere."""
+    blank, new_line = rf"[\s{_BORDERS}]+", rf"(?:[ {_BORDERS}]*\n[ {_BORDERS}]*)?"
+    return new_line.join(blank if char == " " else re.escape(char) for char in text)
 
 
 def _command_line(pid: int) -> bytes:
