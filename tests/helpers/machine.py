@@ -31,6 +31,7 @@ ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "
 
 NAME = "org.musterd.Muster1"
 ROOT = "/org/musterd/Muster1"
+UNIT = "musterd.service"
 
 # What boots is what a distribution ships, not what was enabled on the machine whose copy this is; the bus is
 # Debian's default.

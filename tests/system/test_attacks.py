@@ -4,17 +4,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from helpers.machine import Machine
-from system.test_hostile import HELPERS, MEMORY, PROGRAMS, Mallory
-from system.test_service import UNIT
+from helpers.attacker import MEMORY, Mallory, equip
+from helpers.machine import UNIT, Machine
 
 MALLORY = "malvolio"
 
 
 @pytest.fixture(scope="module")
 def equipped(installed: Machine) -> Machine:
-    installed.run("mkdir", "--parents", PROGRAMS)
-    installed.write(f"{PROGRAMS}/hostile.py", (HELPERS / "hostile.py").read_text())
+    equip(installed)
     installed.run("useradd", "--create-home", "--shell", "/bin/bash", MALLORY)
     return installed
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from helpers.machine import Machine
+from helpers.machine import UNIT, Machine
 from helpers.programs import until
 from system.conftest import DROP_INS
-from system.test_service import UNIT, register_remote, state
+from system.test_service import register_remote, state
 
 PATIENCE = 60.0  # seconds, on a busy machine
 

@@ -4,10 +4,9 @@ from datetime import datetime
 
 import pytest
 
-from helpers.machine import NAME, ROOT, Machine
+from helpers.machine import NAME, ROOT, UNIT, Machine
 from helpers.programs import until
 
-UNIT = "musterd.service"
 PATIENCE = 60.0  # seconds, on a busy machine
 
 
