@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 
 from helpers.patience import PATIENCES
 from helpers.private_bus import DBusDaemon, PrivateBus
+from helpers.programs import until
 
 # Seconds; a test that waits longer waits for something that will not come.
 TEST_TIMEOUT = float(os.environ.get("MUSTERD_TEST_TIMEOUT", "300"))
@@ -64,9 +65,11 @@ async def _run(test: Coroutine[object, object, None]) -> None:
 @pytest.fixture(autouse=True)
 def nothing_left_behind() -> Iterator[None]:
     """Fail a test that leaves a child process or an fd."""
-    fds, children = _fds(), _children()
+    fds, children, below = _fds(), _children(), _children(recursive=True)
     yield
     assert _children() - children == set(), "processes left behind"
+    # What a daemon that outlives the test has started for itself ends soon.
+    until(lambda: _children(recursive=True) <= below, "an end of all processes that were left behind")
     assert [f"{fd}: {what}" for fd, what in _fds().items() if fds.get(fd) != what] == [], "fds left behind"
 
 
@@ -87,5 +90,5 @@ def _fds() -> dict[str, str]:
     return found
 
 
-def _children() -> set[int]:
-    return {child.pid for child in psutil.Process().children(recursive=True)}
+def _children(*, recursive: bool = False) -> set[int]:
+    return {child.pid for child in psutil.Process().children(recursive=recursive)}

@@ -32,6 +32,12 @@ BLINK = (
 HOOK_ROUNDS = 60
 
 
+class Shipped(Daemon):
+    """As users have it."""
+
+    module = "musterd"
+
+
 def status(daemon: Daemon, field: str) -> int:
     assert daemon.process
     text = Path(f"/proc/{daemon.process.pid}/status").read_text()
@@ -141,10 +147,10 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         work = Path(directory)
         with DBusDaemon(work / "bus") as bus:
-            with Daemon(work, bus, "") as daemon:
+            with Shipped(work, bus, "") as daemon:
                 hook(daemon)
                 await idle(daemon)
-            with Daemon(work, bus, ALONE + LIMITS) as daemon:
+            with Shipped(work, bus, ALONE + LIMITS) as daemon:
                 async with client(bus.address) as caller:
                     await calls(caller)
                     await evaluation(daemon, caller)

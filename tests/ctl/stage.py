@@ -63,7 +63,14 @@ class Stage:
 
 def codex_at(top: int) -> int:
     rows = [top, *(row.pid for row in Table.read().descendants(top))]
-    return next(pid for pid in rows if read_facts(pid).executable.endswith("/codex"))
+    return next(pid for pid in rows if _is_codex(pid))
+
+
+def _is_codex(pid: int) -> bool:
+    try:
+        return read_facts(pid).executable.endswith("/codex")
+    except OSError:  # it has ended, or becomes another program
+        return False
 
 
 @contextmanager

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ from helpers.installation import Installation
 from helpers.private_bus import PrivateBus
 from musterd.agents.catalog import ADAPTERS
 from musterd.core.session import Agent
-from musterd.ctl.client import CALL_TIMEOUT
 
 SOON = {"MUSTERD_HOOK_TIMEOUT": "0.3"}  # without it a test would only take longer
 PAYLOAD = {"session_id": "0199a213-81c0-7800-8aa1-bbab2a035a53", "hook_event_name": "Stop", "cwd": "/srv"}
@@ -105,16 +103,14 @@ def test_a_daemon_that_hangs_is_not_waited_for(private_bus: PrivateBus, tmp_path
         assert daemon.process is not None
         daemon.process.send_signal(signal.SIGSTOP)
         try:
-            before = time.monotonic()
+            # Within the time-out of the test: who waits as long as any other call does is ended by that.
             outcome = Installation(daemon.home, private_bus.address).ctl(
                 "hook", "codex", "Stop", stdin=json.dumps(PAYLOAD), **SOON
             )
-            took = time.monotonic() - before
         finally:
             daemon.process.send_signal(signal.SIGCONT)
     assert (outcome.status, outcome.stderr) == (0, "")
     assert outcome.stdout == ADAPTERS[Agent.CODEX].nothing_to_say("Stop")
-    assert took < CALL_TIMEOUT  # as long as any other call waits
 
 
 def test_an_agent_that_never_closes_the_input_is_not_waited_for(musterd: Installation) -> None:

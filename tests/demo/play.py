@@ -18,6 +18,7 @@ sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2] / 
 
 from helpers.daemon import Daemon  # noqa: E402 - after the path is set
 from helpers.private_bus import DBusDaemon  # noqa: E402
+from helpers.programs import end_all_in  # noqa: E402
 from helpers.standin import install_codex  # noqa: E402
 from musterd.core.units import USEC_PER_SEC  # noqa: E402
 from musterd.host.tty import GRANULARITY  # noqa: E402
@@ -85,7 +86,7 @@ class Stage:
         print(f"\n$ musterctl {shlex.join(args)}")
         sys.stdout.flush()
         subprocess.run(
-            [sys.executable, "-m", "musterd.ctl", *args], env=dict(self.daemon.env()), check=False
+            [sys.executable, "-m", "helpers.patient_ctl", *args], env=dict(self.daemon.env()), check=False
         )
 
 
@@ -111,7 +112,7 @@ def play(stage: Stage) -> None:
 
     say("Both are given work. One has soon done it, the other one runs a long tool.")
     stage.type("website", "think 1")
-    stage.type("parser", "tool 45")
+    stage.type("parser", "tool 3600")  # for longer than the story, however slow the machine
     until(lambda: stage.state("website") == "idle", "the website's agent idle")
     until(lambda: stage.state("parser") == "busy", "the parser's agent busy")
     stage.musterctl("list")
@@ -165,6 +166,7 @@ def main() -> None:
                 subprocess.run(
                     ["tmux", "-S", str(work / "demo"), "kill-server"], capture_output=True, check=False
                 )
+                end_all_in(work)
 
 
 if __name__ == "__main__":

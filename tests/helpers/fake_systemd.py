@@ -51,7 +51,8 @@ class FakeSystemd:
         if uid in self.blessed.values() or (running and running.returncode is None):
             return
         self.started.append(uid)
-        command = [PYTHON, "-m", "musterd.warden.service", "--log-level", "debug", "--idle", str(self._idle)]
+        options = ["--log-level", "debug", "--idle", str(self._idle)]
+        command = [PYTHON, "-m", "helpers.patience", "warden", *options]
         self.processes[uid] = await asyncio.create_subprocess_exec(
             *as_user(uid, *command), env=dict(self._environ(uid))
         )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .daemon import DAEMON, Daemon
+from .daemon import LIBRARY, Daemon
 from .private_bus import DBusDaemon
 
 TIMEOUT = 90.0  # seconds; a busy machine
@@ -34,12 +34,12 @@ class Installation:
     @property
     def environ(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        own = {"HOME": str(self.home), "MUSTERD_BUS": self.bus, "PYTHONPATH": str(DAEMON)}
+        own = {"HOME": str(self.home), "MUSTERD_BUS": self.bus, "PYTHONPATH": LIBRARY}
         # A busy machine is no reason to say nothing in a test that is not about just that.
         return {**kept, **own, "PYTHONWARNINGS": "error", "MUSTERD_HOOK_TIMEOUT": "60"}
 
     def ctl_command(self, *args: str) -> list[str]:
-        return [sys.executable, "-m", "musterd.ctl", *args]
+        return [sys.executable, "-m", "helpers.patient_ctl", *args]
 
     def ctl(self, *args: str, stdin: str | bytes = b"", **environ: str) -> Outcome:
         done = subprocess.run(

@@ -123,8 +123,10 @@ def main() -> int:
     from musterd.host import process
 
     process.parse_stat = _moved_start(moves, process.parse_stat)
+    from helpers.patience import be_patient
     from musterd.main import main as run
 
+    be_patient()
     return run()
 
 

@@ -108,5 +108,25 @@ def _runs(pid: int) -> bool:
     return bool(Path(f"/proc/{pid}/cmdline").read_bytes()) or read_stat(pid).has_ended
 
 
+def end_all_in(directory: Path) -> None:
+    """Kill whoever works in a directory below that one; return when nobody does."""
+
+    def all_have_ended() -> bool:
+        pids = [int(pid) for pid in os.listdir("/proc") if pid.isdigit() and _works_in(directory, pid)]
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not pids
+
+    until(all_have_ended, f"nobody works in {directory} any more")
+
+
+def _works_in(directory: Path, pid: str) -> bool:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd").startswith(f"{directory}/")
+    except OSError:  # it has ended
+        return False
+
+
 def shell(script: str) -> Sequence[str]:
     return "sh", "-c", script

@@ -13,29 +13,31 @@ from typing import Any
 from helpers.daemon import ALONE, NAME, ROOT, CallFailed, Daemon
 from helpers.fake_polkit import FakePolkit, fake_polkit
 from helpers.fake_systemd import FakeSystemd, fake_systemd
+from helpers.patience import SHORTER
 from helpers.policed_bus import PolicedBus
 from helpers.private_bus import PrivateBus
 from helpers.users import MUSTERD, PYTHON, as_user, environ, home_of
 
-PATIENCE = 30.0  # seconds for a call; a busy machine
+PATIENCE = 60.0  # seconds for a call; a busy machine
 
 
 class SystemDaemon(Daemon):
     """`musterd --system` as user `MUSTERD`."""
 
-    def __init__(self, directory: Path, bus: PrivateBus, config: str = ALONE) -> None:
+    def __init__(self, directory: Path, bus: PrivateBus, config: str, patience: float) -> None:
         work = home_of(directory, MUSTERD)
         super().__init__(work, bus, config, home=work)
         self._directory = directory
+        self._patience = patience
 
     @property
     def command(self) -> list[str]:
         options = ["--config", str(self.config), "--log-level", "debug"]
-        return as_user(MUSTERD, PYTHON, "-m", "musterd", "--system", *options)
+        return as_user(MUSTERD, PYTHON, "-m", self.module, "--system", *options)
 
     def env(self, **more: str) -> dict[str, str]:
-        state = {"STATE_DIRECTORY": str(self.state)}
-        return environ(self._directory, MUSTERD, self.bus.address) | state | more
+        own = {"STATE_DIRECTORY": str(self.state), SHORTER: str(self._patience)}
+        return environ(self._directory, MUSTERD, self.bus.address) | own | more
 
 
 @dataclass
@@ -65,11 +67,11 @@ class System:
 
     async def busctl(self, uid: int, *args: str) -> str:
         process = await asyncio.create_subprocess_exec(
-            *as_user(uid, "busctl", f"--address={self.bus}", "--json=short", *args),
+            *as_user(uid, "busctl", f"--address={self.bus}", "--json=short", f"--timeout={PATIENCE}", *args),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(2 * PATIENCE):
             out, err = await process.communicate()
         if process.returncode:
             raise CallFailed(err.decode().strip())
@@ -111,8 +113,14 @@ def process_of(uid: int, *command: str) -> Iterator[int]:
 
 @asynccontextmanager
 async def system(
-    directory: Path, *, idle: float = 600, config: str = ALONE, allowed: Sequence[str] = ()
+    directory: Path,
+    *,
+    idle: float = 600,
+    config: str = ALONE,
+    allowed: Sequence[str] = (),
+    patience: float = PATIENCE,
 ) -> AsyncIterator[System]:
+    """`patience` is that of the daemon, in seconds."""
     (directory / "bus").mkdir(exist_ok=True)
     with PolicedBus(directory / "bus" / "socket", root=0, musterd=MUSTERD) as bus:
 
@@ -123,7 +131,7 @@ async def system(
             fake_systemd(bus.address, environment, idle=idle) as systemd,
             fake_polkit(bus.address, *allowed) as polkit,
         ):
-            daemon = SystemDaemon(directory, bus, config)
+            daemon = SystemDaemon(directory, bus, config, patience)
             os.chown(daemon.config, MUSTERD, MUSTERD)
             await asyncio.to_thread(daemon.start)
             try:
@@ -133,6 +141,11 @@ async def system(
 
 
 def _await_uid(pid: int, uid: int) -> None:
-    """setpriv changes the user, and then becomes the program."""
-    while os.stat(f"/proc/{pid}").st_uid != uid or b"setpriv" in Path(f"/proc/{pid}/cmdline").read_bytes():
+    """setpriv changes the user, and then becomes the program: in the midst of that it has no arguments."""
+    while os.stat(f"/proc/{pid}").st_uid != uid or not _runs(pid):
         os.sched_yield()
+
+
+def _runs(pid: int) -> bool:
+    words = Path(f"/proc/{pid}/cmdline").read_bytes()
+    return bool(words) and b"setpriv" not in words

@@ -50,11 +50,12 @@ class TmuxServer:
 
     def attach(self, session: str = "main") -> int:
         """A client with a terminal; returns its master side, to type into."""
+        before = len(self.run("list-clients").splitlines())
         pid, master = pty.fork()
         if pid == 0:
             os.execvpe("tmux", ["tmux", "-u", "-S", self.socket, "attach", "-t", session], ENVIRON)
         self._clients.append((pid, master))
-        until(lambda: self.run("list-clients"), "the client is attached")
+        until(lambda: len(self.run("list-clients").splitlines()) > before, "the client is attached")
         return master
 
     def stop(self) -> None:

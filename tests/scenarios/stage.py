@@ -5,7 +5,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import Self
 from helpers.daemon import DAEMON, EAGER, Daemon
 from helpers.moved_clock import Moves
 from helpers.private_bus import DBusDaemon
-from helpers.programs import PATIENCE, until
+from helpers.programs import PATIENCE, end_all_in, until
 from helpers.standin import install_codex, install_command
 from helpers.tmux import TmuxServer
 from musterd.core.state import format_modes, parse_modes
@@ -73,11 +73,22 @@ class Pane:
         return self
 
     def turn(self, line: str = "think") -> Self:
-        """Takes a turn, to its end."""
+        """Takes a turn, to its end. Screen and daemon may still show that of the one before."""
+        before = self._rest()
         self.say(line)
         until(lambda: f"Done: {line}" in self.screen(), f"'{line}' is done", PATIENCE)
-        until(lambda: self.state in ("idle", "waiting"), "its turn is seen to have ended", PATIENCE)
+
+        def rests_anew() -> bool:
+            state, _ = rest = self._rest()
+            return state in ("idle", "waiting") and rest != before
+
+        until(rests_anew, "its turn is seen to have ended", PATIENCE)
         return self
+
+    def _rest(self) -> tuple[str, int]:
+        """Its state, and since when it is idle."""
+        session = self.stage.daemon.session(self.id)
+        return session["State"], session["IdleSinceUSec"]
 
     def busy(self, line: str) -> Self:
         """Begins a turn."""
@@ -136,9 +147,6 @@ class MovedDaemon(Daemon):
     def command(self) -> list[str]:
         python, _, _, *args = super().command
         return [python, "-m", "helpers.moved_clock", str(self.work / "moves"), *args]
-
-    def env(self, **more: str) -> Mapping[str, str]:
-        return {**super().env(**more), "PYTHONPATH": f"{DAEMON}:{DAEMON.parent / 'tests'}"}
 
 
 class Stage:
@@ -228,13 +236,10 @@ class Stage:
             for row in table.descendants(pane):
                 kill(row.pid)
             kill(pane)
-        for pid in filter(str.isdigit, os.listdir("/proc")):
-            with suppress(OSError):
-                if os.readlink(f"/proc/{pid}/cwd").startswith(f"{self.daemon.home}/"):
-                    kill(int(pid))
+        end_all_in(self.daemon.home)
 
     def musterctl(self, *args: str) -> list[str]:
-        return [sys.executable, "-m", "musterd.ctl", *args]
+        return [sys.executable, "-m", "helpers.patient_ctl", *args]
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def test_queued_input_that_was_taken(on_stage: Stage) -> None:
 def test_quiet_children_that_were_there_from_the_start(on_stage: Stage) -> None:
     agent = on_stage.agent("furnished", STANDIN_CHILD="sleep 600")
     until(lambda: agent.explain()[2]["young"][0] == "pass", "it is old enough", PATIENCE)
-    wait_for_age(agent.leader)
+    wait_for_age(agent.child("sleep"))
     agent.turn().becomes_eligible()
 
 
@@ -239,5 +239,12 @@ def test_resumed_and_grown_old_again(growing: Stage) -> None:
 def test_turn_after_the_clock_was_set(on_stage: Stage, step: int) -> None:
     agent = on_stage.agent("set").turn()
     on_stage.set_clock_while_away(step)
-    until(lambda: agent.turn("think 0.1").explain()[2]["turn"][0] == "pass", "one ended since", PATIENCE)
+
+    def ends_one() -> bool:
+        """Perhaps with a stamp that is older than that of the one before."""
+        agent.say("think 0.1")
+        until(lambda: "Done: think 0.1" in agent.screen(), "it is done", PATIENCE)
+        return agent.explain()[2]["turn"][0] == "pass"
+
+    until(ends_one, "one ended since", PATIENCE)
     agent.becomes_eligible()

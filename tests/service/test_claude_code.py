@@ -18,7 +18,7 @@ from helpers.private_bus import DBusDaemon, PrivateBus
 from helpers.standin import install_claude
 
 # A busy machine is no reason to let go in a test, unless the test is about just that.
-PATIENT = f'{ALONE}[stop-gate]\nhook-timeout = "60s"\ncheck-timeout = "30s"\n'
+PATIENT = f'{ALONE}[stop-gate]\nhook-timeout = "60s"\ncheck-timeout = "50s"\n'
 PATIENCE = {"MUSTERD_HOOK_TIMEOUT": "60", "STANDIN_PATIENCE": "20"}  # Claude Code waits 5 s for our hook
 
 CAP = 8  # holds in a row; then Claude Code overrules its hooks
@@ -34,6 +34,7 @@ class Claude:
         self.process = process
         self.conversation = str(uuid.uuid4())
         self.project = project
+        self.environ: dict[str, str] = {}  # more, for hooks
 
     def _do(self, **told: object) -> list[dict[str, Any]]:
         assert self.process.stdin
@@ -55,7 +56,7 @@ class Claude:
         return self.say_text(event, json.dumps({**common, **fields}))
 
     def say_text(self, event: str, text: str) -> str:
-        (answer,) = self._do(event=event, input=text)
+        (answer,) = self._do(event=event, input=text, environ=self.environ)
         assert (answer["status"], answer["stderr"]) == (0, "")
         return str(answer["stdout"])
 
@@ -234,8 +235,9 @@ def test_without_a_daemon_it_may_stop(stage: Stage) -> None:
 
 
 def test_with_a_daemon_that_stands_still_it_may_stop(stage: Stage) -> None:
-    claude = stage.claude(MUSTERD_HOOK_TIMEOUT="")  # as shipped
+    claude = stage.claude()
     stage.claim(claude)
+    claude.environ["MUSTERD_HOOK_TIMEOUT"] = ""  # as shipped
     with stopped(stage):
         assert claude.stop() == ""
     assert "no answer within 1.5 s" in stage.hook.logged[0]
@@ -254,7 +256,7 @@ def test_with_a_daemon_that_is_slow_or_silent_it_may_stop(tmp_path: Path, stage:
     with DBusDaemon(tmp_path / "another") as bus, fake_daemon(bus.address) as fake:
         claude = stage.claude(MUSTERD_BUS=bus.address, MUSTERD_HOOK_TIMEOUT="")
         fake.says('{"decision": "block", "reason": "too late"}', block=True)
-        fake.delay = 3
+        fake.delay = 60  # for whoever waits longer than it should
         assert claude.stop() == ""
         fake.is_silent = True
         assert claude.stop() == ""

@@ -11,7 +11,8 @@ INTERFACE = "org.freedesktop.LogControl1"
 
 
 def busctl(daemon: Daemon, verb: str, *args: str) -> str:
-    command = ["busctl", f"--address={daemon.bus.address}", verb, NAME, PATH, INTERFACE, *args]
+    options = [f"--address={daemon.bus.address}", "--timeout=60"]
+    command = ["busctl", *options, verb, NAME, PATH, INTERFACE, *args]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return (done.stdout + done.stderr).strip()
 

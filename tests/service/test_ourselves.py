@@ -35,6 +35,7 @@ def test_the_agent_that_started_the_daemon_is_kept_and_others_are_reaped(
         around, other = (_sessions(daemon)[name] for name in ("around", "other"))
         until(lambda: daemon.session(around)["State"] == "idle", "it is idle")
 
+        daemon.release_others()
         daemon.call("Reaper.SetMode", "ss", "on", "a test")
         daemon.press()
         until(lambda: daemon.session(other)["EndedReason"] == "reaped", "the other is reaped", PATIENCE)

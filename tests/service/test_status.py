@@ -3,7 +3,7 @@
 import socket
 from pathlib import Path
 
-from helpers.daemon import Daemon
+from helpers.daemon import ALONE, CALM_MACHINE, Daemon
 from helpers.private_bus import PrivateBus
 from helpers.programs import PATIENCE, Programs
 
@@ -11,8 +11,9 @@ NO_ROUND = "7200000000"  # µs for which a watchdog would wait: far from here
 
 
 def test_status_line_follows_the_roll(tmp_path: Path, private_bus: PrivateBus) -> None:
+    config = ALONE + CALM_MACHINE.format(work=tmp_path)
     with (
-        Daemon(tmp_path, private_bus, WATCHDOG_USEC=NO_ROUND) as daemon,
+        Daemon(tmp_path, private_bus, config, WATCHDOG_USEC=NO_ROUND) as daemon,
         ServiceManager(tmp_path / "notify") as manager,
         Programs() as programs,
     ):

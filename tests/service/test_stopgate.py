@@ -29,7 +29,7 @@ from musterd.bus.errors import BusError
 from musterd.bus.signals import Match, Signal
 
 # A busy machine is no reason to let go in a test: its hooks wait longer.
-PATIENT = f'{ALONE}[stop-gate]\nhook-timeout = "60s"\ncheck-timeout = "30s"\n'
+PATIENT = f'{ALONE}[stop-gate]\nhook-timeout = "60s"\ncheck-timeout = "50s"\n'
 
 ROUNDS = int(os.environ.get("MUSTERD_KILL_ROUNDS", "15"))
 THREAD = "0c8a1f0e-0000-4000-8000-000000000001"
@@ -158,7 +158,7 @@ async def test_what_it_has_not_finished_is_found_by_the_daemon(patient: Daemon, 
 def another_agent(daemon: Daemon) -> Iterator[subprocess.Popen[bytes]]:
     """Told to go, it asks twice whether its turn may end."""
     told = shlex.quote(json.dumps({"session_id": "another"}))
-    call = f"busctl --address={daemon.bus.address} call {NAME} {ROOT} {NAME}.Manager"
+    call = f"busctl --address={daemon.bus.address} --timeout=60 call {NAME} {ROOT} {NAME}.Manager"
     report = f"{call} ReportEvent sss codex Stop {told}"
     script = f"read go; {report}; {report}; true"
     with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
@@ -280,7 +280,7 @@ async def test_kill_at_any_moment_breaks_no_promise_of_a_claim(patient: Daemon, 
 
 async def musterctl(daemon: Daemon, *args: str) -> tuple[int | None, str]:
     pipe = asyncio.subprocess.PIPE
-    words = sys.executable, "-m", "musterd.ctl", *args
+    words = sys.executable, "-m", "helpers.patient_ctl", *args
     program = await asyncio.create_subprocess_exec(*words, env=daemon.env(), stdout=pipe, stderr=pipe)
     _, errors = await program.communicate()
     return program.returncode, errors.decode()

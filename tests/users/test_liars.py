@@ -121,7 +121,7 @@ async def test_flood_of_events_ends_the_line_and_holds_up_nobody(directory: Path
 
 
 async def test_who_attaches_and_says_nothing_is_not_waited_for(directory: Path) -> None:
-    async with system(directory) as stage, liar(stage, BOB) as silent:
+    async with system(directory, patience=20) as stage, liar(stage, BOB) as silent:
         assert await silent.attach() == "attached"
         with stage.process(ALICE) as pid:
             assert await stage.register(ALICE, pid)

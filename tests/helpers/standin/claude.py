@@ -1,8 +1,9 @@
 """A stand-in that runs hooks as the documentation of Claude Code says, under an interpreter called `claude`.
 
-Each line of its input is {"event": NAME, "input": TEXT}. It runs what its settings have for that event, with
-the text on standard input, and answers with a line: [{"status": N, "stdout": TEXT, "stderr": TEXT}, ...]; a
-hook that took longer than its settings allow has the status null. {"tool": COMMAND} runs a shell tool.
+Each line of its input is {"event": NAME, "input": TEXT, "environ": MORE}. It runs what its settings have for
+that event, with the text on standard input, and answers with a line: [{"status": N, "stdout": TEXT,
+"stderr": TEXT}, ...]; a hook that took longer than its settings allow has the status null. {"tool": COMMAND}
+runs a shell tool.
 """
 
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 ENVIRON = {
     **os.environ, "CLAUDECODE": "1", "CLAUDE_PID": str(os.getpid()), "CLAUDE_PROJECT_DIR": str(Path.cwd()),
@@ -27,10 +29,15 @@ def main() -> None:
         print(json.dumps(answers(**json.loads(line))), flush=True)
 
 
-def answers(event: str = "", input: str = "", tool: str = "") -> list[Answer]:  # noqa: A002 (on the line)
+def answers(
+    event: str = "",
+    input: str = "",  # noqa: A002 (on the line)
+    environ: Mapping[str, str] = MappingProxyType({}),
+    tool: str = "",
+) -> list[Answer]:
     if tool:
-        return [run(tool, "", None)]
-    return [run(str(hook["command"]), input, float(str(hook["timeout"]))) for hook in hooks(event)]
+        return [run(tool, "", None, environ)]
+    return [run(str(hook["command"]), input, float(str(hook["timeout"])), environ) for hook in hooks(event)]
 
 
 def hooks(event: str) -> list[Mapping[str, object]]:
@@ -39,12 +46,12 @@ def hooks(event: str) -> list[Mapping[str, object]]:
     return [hook for group in settings["hooks"].get(event, []) for hook in group["hooks"]]
 
 
-def run(command: str, text: str, seconds: float | None) -> Answer:
+def run(command: str, text: str, seconds: float | None, environ: Mapping[str, str]) -> Answer:
     """In a session of its own, without a terminal."""
     try:
         done = subprocess.run(
             ["/bin/sh", "-c", command], input=text, capture_output=True, text=True, check=False,
-            timeout=seconds and seconds * PATIENCE, start_new_session=True, env=ENVIRON,
+            timeout=seconds and seconds * PATIENCE, start_new_session=True, env={**ENVIRON, **environ},
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return {"status": None, "stdout": "", "stderr": ""}
