@@ -22,7 +22,7 @@ FILES = (
     ("units/*.service", "lib/systemd/system"),
     ("units/user/*.service", "lib/systemd/user"),
     ("packaging/musterd.catalog", "lib/systemd/catalog"),
-    ("dbus/*.xml", "share/dbus-1/interfaces"),
+    ("dbus/org.musterd.*.xml", "share/dbus-1/interfaces"),  # systemd brings that of LogControl1 itself
     ("dbus/*.conf", "share/dbus-1/system.d"),
     ("dbus/*.service", "share/dbus-1/system-services"),
     ("dbus/*.policy", "share/polkit-1/actions"),
