@@ -1,6 +1,7 @@
 """What happened, as people see it: in a pipe, on a terminal, and of one session on a terminal."""
 
 import string
+from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from helpers.installation import Installation
 from helpers.terminal import terminal
 from musterd.ctl.client import Properties
-from musterd.ctl.history import Entry, lines, setting
+from musterd.ctl.history import Entry, lines, setting, show
 from musterd.ctl.text import date, width
 
 from .conftest import Enrol
@@ -57,6 +58,16 @@ def plain(entry: Entry, room: int, *, whole: bool = False) -> list[str]:
 )  # fmt: skip
 def test_an_event_is_shown(case: str, room: int, shown: list[str], *, whole: bool) -> None:
     assert plain(REAPED, room, whole=whole) == shown, case
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [({}, "No events.\n"), ({"no_legend": True}, ""), ({"json": True}, "[]\n")]
+)
+def test_that_nothing_happened_is_said(
+    options: dict[str, bool], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    show([], Namespace(**options))
+    assert capsys.readouterr().out == said
 
 
 @pytest.mark.parametrize("values", [{}, {"ModeUID": 0, "ModeUSec": 0, "ModeWhy": ""}])

@@ -36,8 +36,11 @@ def show(events: Sequence[Properties], args: Namespace) -> None:
     except KeyError as exc:
         raise CtlError(f"The history has no {exc}; the daemon is of another version.") from exc
     room = table.room()
-    if entries:
-        table.show([line for entry in entries for line in lines(entry, room)], pager="no_pager" not in args)
+    shown = [line for entry in entries for line in lines(entry, room)]
+    if not shown and "no_legend" not in args:
+        shown = ["No events."]
+    if shown:
+        table.show(shown, pager="no_pager" not in args)
 
 
 def setting(values: Properties, name: str, now: int) -> str:
