@@ -111,6 +111,32 @@ def test_misuse_is_2(deserted: Installation, args: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    "args", [["list", "-q", "mine"], ["gate", "mode", "off", "mine"], ["list", "mine", "--all"]]
+)
+def test_an_argument_too_many_is_named_with_its_verb(deserted: Installation, args: list[str]) -> None:
+    outcome = deserted.ctl(*args)
+    assert (outcome.status, outcome.stdout) == (2, "")
+    assert outcome.stderr.splitlines() == [
+        f"musterctl: '{args[0]}' takes no 'mine'.",
+        f"Hint: 'musterctl {args[0]} --help' shows what it takes.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["help"], ["--help"]),
+        (["help", "hold"], ["hold", "--help"]),
+        (["--user", "help", "gate", "mode"], ["gate", "mode", "--help"]),
+    ],
+)
+def test_help_may_be_asked_for_as_a_verb(deserted: Installation, typed: list[str], meant: list[str]) -> None:
+    outcome = deserted.ctl(*typed)
+    assert (outcome.status, outcome.stderr) == (0, "")
+    assert outcome.stdout == deserted.ctl(*meant).stdout
+
+
+@pytest.mark.parametrize(
     ("word", "hint"),
     [
         ("explian", "Perhaps 'explain'? 'musterctl --help' shows all."),

@@ -23,6 +23,9 @@ _ANSWERED_AT_ONCE = ("-h", "--help", "--version")
 def main(argv: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if argv is None else argv
     own, rest = _split(words)
+    if _verb_of(own) == "help":  # as `git help VERB`
+        own.remove("help")
+        own.append("--help")
     if _verb_of(own) == "hook":
         from .hook import run_hook  # its own way: it never fails
 
@@ -31,11 +34,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return complain(_unknown(word))
     if not _verb_of(own) and not any(option in own for option in _ANSWERED_AT_ONCE):
         own = ["list", *own]
-    args = build().parse_args(own)
+    args, more = build().parse_known_args(own)
     verb = next(verb for verb in VERBS if verb.name == args.verb)
     args.rest = rest
     try:
-        _check(verb, args, has_rest="--" in words)
+        _check(verb, args, more, has_rest="--" in words)
         return _run_verb(verb, args)
     except CtlError as exc:
         return complain(exc)
@@ -46,8 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return Exit.DONE
 
 
-def _check(verb: Verb, args: Namespace, *, has_rest: bool) -> None:
-    """What argparse does not: it never sees what stands after `--`."""
+def _check(verb: Verb, args: Namespace, more: Sequence[str], *, has_rest: bool) -> None:
+    """What argparse does not: it never sees what stands after `--`, and says of `more` no verb."""
+    if more:
+        raise Misused(
+            f"'{verb.name}' takes no '{more[0]}'.", f"'musterctl {verb.name} --help' shows what it takes."
+        )
     if args.rest and not verb.rest:
         raise Misused(f"'{verb.name}' takes nothing after '--'.")
     if verb.rest and has_rest and not args.rest:  # as a script has it whose variable is empty
