@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 PROGRAM = Path(__file__).with_name("asker_program.py")
-PATIENCE = 60.0  # seconds for all answers to one line; a busy machine
+PATIENCE = 240.0  # seconds for all answers to one line; a busy machine
 
 Question = Sequence[object]  # path, interface, member, signature, arguments, whether polkit may ask
 

@@ -9,7 +9,7 @@ from typing import Any
 from .machine import NAME, ROOT, UNIT, Machine
 from .programs import until
 
-PATIENCE = 120.0  # seconds, on a busy machine
+PATIENCE = 240.0  # seconds, on a busy machine
 
 PROGRAMS = "/usr/local/lib/hostile"
 
@@ -25,8 +25,8 @@ GAUGES = {"Memory", "CPUUSec", "Tasks", "Verdict", "KeptBy"}
 SEEN = """
 set -e
 exec 2>&1
-call() {{ busctl --json=short call "$@"; }}
-get() {{ busctl --json=short get-property {name} {root} "$@"; }}
+call() {{ busctl --json=short --timeout=120 call "$@"; }}
+get() {{ busctl --json=short --timeout=120 get-property {name} {root} "$@"; }}
 call {name} {root}/session/{session} org.freedesktop.DBus.Properties GetAll s {name}.Session
 call {name} {root} {name}.Manager ListEvents utts 100 0 0 {session}
 call {name} {root} {name}.Manager ListInhibitors

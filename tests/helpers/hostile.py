@@ -27,8 +27,8 @@ MANAGER, REAPER, STOP_GATE, WARDENS = (
 CALL, RETURN, ERROR, SIGNAL = range(1, 5)
 NO_REPLY = 1
 MIB = 1024 * 1024
-TIMEOUT = 60.0  # seconds for an answer, on a busy machine
-LINGER = 120.0  # seconds for which something is held, unless it is ended before
+TIMEOUT = 120.0  # seconds for an answer, on a busy machine
+LINGER = 600.0  # seconds for which something is held, unless it is ended before
 END_OF_LEASE = 45.0  # seconds (proc(5), lease-break-time)
 
 

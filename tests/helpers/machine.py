@@ -13,6 +13,7 @@ import shlex
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ BOOT_TIMEOUT = 120.0  # seconds, on a busy machine; it takes two
 STOP_TIMEOUT = 120.0
 RUN_TIMEOUT = 600.0
 CALL_TIMEOUT = 120
+
+CREDENTIALS = struct.Struct("3i")  # of who sent it: pid, uid, gid (unix(7), SCM_CREDENTIALS)
 
 ENVIRON = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
 
@@ -109,6 +112,7 @@ class Machine:
 
     def _listen(self) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._socket.bind(str(self._notify))
 
     def _hang_up(self) -> None:
@@ -118,8 +122,8 @@ class Machine:
             self._socket = None
             self._notify.unlink()
 
-    def _await_boot(self) -> None:
-        """Its systemd tells when it is up, nspawn passes that on."""
+    def _await_boot(self, before: int = 0) -> None:
+        """Its systemd tells when it is up, nspawn passes that on: another one than `before`."""
         assert self._shell
         assert self._socket
         pidfd = os.pidfd_open(self._shell.pid)
@@ -127,7 +131,10 @@ class Machine:
             while True:
                 ready, _, _ = select.select([self._socket.fileno(), pidfd], [], [], BOOT_TIMEOUT)
                 assert self._socket.fileno() in ready, f"it does not boot:\n{self.console}"
-                if b"READY=1" in self._socket.recv(65536):
+                said, [(_, _, credentials)], _, _ = self._socket.recvmsg(
+                    65536, socket.CMSG_SPACE(CREDENTIALS.size)
+                )
+                if b"READY=1" in said and CREDENTIALS.unpack(credentials)[0] != before:
                     break
         finally:
             os.close(pidfd)
@@ -137,12 +144,16 @@ class Machine:
     @property
     def leader(self) -> int:
         """Its PID 1, as seen from here; another one after a reboot."""
-        assert self._shell
-        shell = _child(self._shell.pid)
-        nspawn = _child(shell) if shell else 0
+        nspawn = self._nspawn
         leader = _child(nspawn) if nspawn else 0
         assert leader, f"it is off:\n{self.console}"
         return leader
+
+    @property
+    def _nspawn(self) -> int:
+        assert self._shell
+        shell = _child(self._shell.pid)
+        return _child(shell) if shell else 0
 
     @property
     def root(self) -> Path:
@@ -154,9 +165,10 @@ class Machine:
         return self._log.read_text(errors="replace")
 
     def reboot(self) -> None:
+        before = self._nspawn
         self._listen()
         self.run("systemctl", "--no-block", "reboot")
-        self._await_boot()
+        self._await_boot(before)
 
     def stop(self) -> None:
         """Power off, or kill; the mounts and all processes go with it."""

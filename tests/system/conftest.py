@@ -1,6 +1,7 @@
 """One machine for all tests of this directory: booted once, with the package built and installed once."""
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -13,6 +14,24 @@ from helpers.machine import Machine, why_not
 
 ROOT = Path(__file__).parents[2]
 DROP_INS = "/run/systemd/system/musterd.service.d"
+
+
+# How long parts of what is installed wait for each other, in seconds: longer than as shipped, since machines
+# are busy. Not those whose end a test here waits for.
+PATIENCE = {
+    "bus/polkit.py": {"RULES_TIMEOUT": 15.0},
+    "bus/systemd1.py": {"TIMEOUT": 60.0},
+    "ctl/agent.py": {"START_TIMEOUT": 60.0},
+    "ctl/client.py": {"CONNECT_TIMEOUT": 60.0, "CALL_TIMEOUT": 60.0},
+    "ctl/doctor.py": {"CHECK_TIMEOUT": 60.0},
+    "host/panes.py": {"START_TIMEOUT": 60.0},
+    "warden/ending.py": {"TERM_PATIENCE": 30.0, "KILL_PATIENCE": 30.0, "LOOK_PATIENCE": 20.0},
+    "warden/line.py": {"    within": 20.0},
+    "warden/remotes.py": {"HELLO_TIMEOUT": 60.0, "ARRIVAL_TIMEOUT": 60.0},
+    "warden/revive.py": {"TMUX_PATIENCE": 20.0},
+    "warden/service.py": {"ATTACH_TIMEOUT": 60.0, "WELCOME_TIMEOUT": 60.0},
+}
+STOPPING = "[Service]\nTimeoutStopSec=90s\n"
 
 
 @pytest.fixture(scope="package")
@@ -38,7 +57,20 @@ def installed(machine: Machine, package: Path) -> Machine:
     """With the package installed as an administrator does it."""
     shutil.copy(package, machine.root / "var/cache" / package.name)
     machine.run("apt-get", "install", "--yes", "--quiet", f"/var/cache/{package.name}")
+    machine.write("/etc/systemd/system/service.d/patient.conf", STOPPING)
     return machine
+
+
+def be_patient(machine: Machine) -> None:
+    for name, limits in PATIENCE.items():
+        file = machine.root / "usr/lib/musterd/musterd" / name
+        text = shipped = file.read_text()
+        for limit, seconds in limits.items():
+            pattern = rf"^({limit}(?:: float)? = )[\d.]+"
+            text, count = re.subn(pattern, rf"\g<1>{seconds}", text, flags=re.MULTILINE)
+            assert count == 1, f"'{name}' has no limit '{limit.strip()}' any more"
+        if text != shipped:
+            file.write_text(text)
 
 
 @pytest.fixture
@@ -52,6 +84,7 @@ def musterd(installed: Machine) -> Iterator[Machine]:
 def start_anew(machine: Machine) -> None:
     machine.run("systemctl", "stop", "musterd.service")
     machine.shell(f"rm -rf /var/lib/musterd/* {DROP_INS}")
+    be_patient(machine)
     machine.run("systemctl", "daemon-reload")
     machine.run("systemctl", "reset-failed")
     machine.run("systemctl", "start", "musterd.service")

@@ -6,6 +6,8 @@ import pytest
 
 from helpers.attacker import MEMORY, Mallory, equip
 from helpers.machine import UNIT, Machine
+from helpers.programs import until
+from system.test_service import state
 
 MALLORY = "malvolio"
 
@@ -52,7 +54,7 @@ def test_name_of_the_daemon_is_nobodys_while_it_is_down(mallory: Mallory) -> Non
     said = mallory.does("names")
     assert [name for name, answer in said.items() if "AccessDenied" not in answer] == []
     assert mallory.machine.call("ListSessions", user=mallory.name) == [[]]  # the real one, by activation
-    assert mallory.machine.unit(UNIT, "ActiveState")["ActiveState"] == "active"
+    until(lambda: state(mallory.machine) == "active", "it has told systemd")
 
 
 CHECK = "/usr/local/bin/check"

@@ -47,7 +47,8 @@ def test_reload_takes_a_new_configuration(musterd: Machine) -> None:
     musterd.write("/etc/musterd/musterd.toml.d/test.toml", "[reaper]\nbudget-per-hour = 3\n")
     try:
         musterd.run("systemctl", "reload", UNIT)
-        assert (before, musterd.get("Reaper.BudgetPerHour")) == (6, 3)
+        until(lambda: musterd.get("Reaper.BudgetPerHour") == 3, "the new one", PATIENCE)
+        assert before == 6
     finally:
         musterd.run("rm", "-r", "/etc/musterd/musterd.toml.d")
 
@@ -56,9 +57,9 @@ def test_reload_keeps_the_old_configuration_when_the_new_is_wrong(musterd: Machi
     musterd.write("/etc/musterd/musterd.toml.d/test.toml", "[reaper]\nbudget-per-hour = 3\ngrace = 'soon'\n")
     try:
         musterd.run("systemctl", "reload", UNIT)
+        until(lambda: "Keeping the old configuration" in musterd.journal(UNIT), "a refusal", PATIENCE)
         assert musterd.get("Reaper.BudgetPerHour") == 6
-        assert state(musterd) == "active"
-        assert "Keeping the old configuration" in musterd.journal(UNIT)
+        until(lambda: state(musterd) == "active", "it goes on", PATIENCE)
     finally:
         musterd.run("rm", "-r", "/etc/musterd/musterd.toml.d")
 
@@ -92,7 +93,7 @@ def test_a_hold_lives_as_long_as_its_holder(musterd: Machine, end: str) -> None:
 def test_a_call_on_the_bus_starts_it(musterd: Machine) -> None:
     musterd.run("systemctl", "stop", UNIT)
     assert musterd.call("ListSessions") == [[]]
-    assert state(musterd) == "active"
+    until(lambda: state(musterd) == "active", "it has told systemd", PATIENCE)
 
 
 def test_it_starts_with_the_machine(musterd: Machine) -> None:

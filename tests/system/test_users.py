@@ -55,9 +55,10 @@ def scopes(machine: Machine) -> list[str]:
 
 
 def sleepers(machine: Machine) -> list[str]:
-    """The `sleep`s of the agent that run, by their argument."""
+    """The `sleep`s of the agent that run, by their argument; not those of others."""
     found = machine.shell("ps --no-headers -C sleep -o stat,args || true").splitlines()
-    return sorted(line.split(maxsplit=1)[1] for line in found if not line.startswith("Z"))
+    running = [line.split(maxsplit=1)[1] for line in found if not line.startswith("Z")]
+    return sorted(args for args in running if args in ("sleep 1000", "sleep 1001"))
 
 
 def until_it_works(machine: Machine) -> None:
@@ -137,6 +138,7 @@ def test_resume_starts_nothing_within_the_sandbox_of_a_warden(
     musterd: Machine, user: str, loner: str
 ) -> None:
     pid = musterd.shell("/usr/local/bin/codex 1004 </dev/null >/dev/null 2>&1 & echo $!", user=loner).strip()
+    until(lambda: musterd.shell(f"cat /proc/{pid}/comm") == "codex\n", "it runs")
     known = ["pid", "u", pid, "resume-command", "as", 2, "/usr/local/bin/codex", "1005"]
     session_id, path = musterd.call("RegisterSession", "a{sv}", 2, *known, user=loner)
     musterd.run("musterctl", "terminate", session_id, user=loner)
