@@ -134,7 +134,7 @@ def _in_vfork(pipe: Path) -> str:
 @pytest.mark.usefixtures("_wait_not_for_the_deaf")
 async def test_what_cannot_be_ended_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As of a process that waits for a device that does not answer."""
-    monkeypatch.setattr(ways, "KILL_PATIENCE", 0.1)
+    monkeypatch.setattr(ways, "KILL_PATIENCE", 2.0)
     async with scene(tmp_path) as here:
         session, (tool_pid,) = await started(here, f"{tool()} & read line", 1)
         send = kill.send
