@@ -72,7 +72,8 @@ class Stage:
         self.typed = time.monotonic()
 
     def session(self, name: str) -> str:
-        return next((s["Id"] for s in self.daemon.sessions() if s["CWD"].endswith(f"/{name}")), "")
+        project = os.path.realpath(self.daemon.home / name)  # others may play the same story
+        return next((s["Id"] for s in self.daemon.sessions() if s["CWD"] == project), "")
 
     def state(self, name: str) -> str:
         return str(self.daemon.session(self.session(name))["State"])
