@@ -126,7 +126,14 @@ class Roll:
     # They are watched
 
     async def watch(self, session: Session) -> None:
+        """Its warden looks for what it says where that is by now.
+
+        What a hook told meanwhile may have reached its warden sooner than this, and be undone by it.
+        """
         await (await self._ports.wardens.get(session.uid)).watch(session)
+        now = self.registry.find(session.id)
+        if now is not None and now.is_current:
+            await self._watch_anew(session, now)
 
     async def _watch_anew(self, before: Session, after: Session) -> None:
         """Its warden looks elsewhere for what it says."""

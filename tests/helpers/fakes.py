@@ -108,6 +108,7 @@ class FakeWarden:
         self.parents: dict[int, int] = {}
         self.by_hand: set[int] = set()  # processes that no adapter recognises
         self.told: list[str] = []
+        self.watched: dict[SessionId, Session] = {}  # as it was told of each last
         self.queue: asyncio.Queue[WardenEvent | None] = asyncio.Queue()  # None: it is gone
         self.looks: dict[SessionId, Observation] = {}
         self.failure: Exception | None = None
@@ -144,6 +145,7 @@ class FakeWarden:
         if session.leader and session.leader.pid not in self.leaders:
             raise NoSuchSession("it is gone")
         self.told.append(f"watch {session.id}")
+        self.watched[session.id] = session
 
     def unwatch(self, session_id: SessionId) -> None:
         self.told.append(f"unwatch {session_id}")

@@ -122,6 +122,41 @@ async def test_hook_finds_the_session_of_its_agent_or_makes_it() -> None:
     assert [s.state for s in bench.manager.visible(ALICE)] == [State.IDLE]
 
 
+TOLD = AgentEvent(EventKind.NOTE, NOW, agent_session_id="t1", transcript="/t1.jsonl")
+
+
+async def hear_of_it(bench: Bench) -> None:
+    (found,) = bench.manager.registry.current()
+    await bench.manager.roll.hear(found.id, TOLD, Source.HOOK)
+
+
+def places(*sessions: Session) -> set[tuple[str, str]]:
+    return {(session.agent_session_id, session.transcript) for session in sessions}
+
+
+async def test_what_a_hook_tells_of_one_whose_file_is_written_is_where_it_is_watched() -> None:
+    bench = started(1)
+    async with bench.store.queue:
+        registering = asyncio.create_task(bench.manager.register(ALICE, Spec(pid=1)))
+        await until(bench.manager.registry.current)
+        await hear_of_it(bench)
+    session = await registering
+    assert places(session, bench.alice.watched[session.id]) == {("t1", "/t1.jsonl")}
+
+
+async def test_what_a_hook_tells_of_one_that_begins_to_be_watched_is_where_it_is_watched() -> None:
+    """The hook's word reaches the warden first."""
+    bench = started(1)
+
+    async def overtaken() -> None:
+        bench.alice.before_watch = lambda: asyncio.sleep(0)
+        await hear_of_it(bench)
+
+    bench.alice.before_watch = overtaken
+    session = await bench.manager.register(ALICE, Spec(pid=1))
+    assert places(session, bench.alice.watched[session.id]) == {("t1", "/t1.jsonl")}
+
+
 async def test_hook_of_an_agent_registered_by_hand_is_heard() -> None:
     bench = started(1)
     bench.alice.by_hand = {1}
