@@ -92,9 +92,8 @@ def subagent_keeps_until_it_is_done(lab: Lab, daemon: Daemon) -> None:
     pane.wait_for("MOCK-REPLY")
     eligible(daemon, session)
     go = lab.work / "go"
-    message = f"MOCK:file={go} and no more".replace(
-        "i", "\\u0069"
-    )  # for the subagent to read, not its parent
+    # For the subagent to read, not its parent.
+    message = f"MOCK:file={go} and no more".replace("i", "\\u0069")
     pane.submit('MOCK:call=multi_agent_v1.spawn_agent {"message": "' + message + '"}')
     pane.wait_for("MOCK-DONE")
     ages: set[str] = set()

@@ -65,7 +65,6 @@ _INSTALLED = CommandHooks(
     Place(".claude", "CLAUDE_CONFIG_DIR"),
     "settings.json",
     ("SessionStart", "UserPromptSubmit", "PostToolUse", "Notification", "Stop", "SessionEnd"),
-    timeout=5,
     limit=5,
 )
 

@@ -88,8 +88,7 @@ _INSTALLED = CommandHooks(
         "SessionStart", "UserPromptSubmit", "PostToolUse", "PermissionRequest", "PreCompact", "PostCompact",
         "SubagentStart", "SubagentStop", "Stop", "Interrupt", "SessionEnd",
     ),
-    timeout=3,  # it gives Interrupt no more
-    limit=3,
+    limit=3,  # it gives Interrupt no more
     is_strict=True,
 )  # fmt: skip
 

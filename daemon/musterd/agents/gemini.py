@@ -55,8 +55,8 @@ _INSTALLED = CommandHooks(
     (
         "SessionStart", "BeforeAgent", "BeforeTool", "AfterTool", "Notification", "AfterAgent", "SessionEnd",
     ),
-    timeout=5000,
     limit=5,
+    units=1000,
     # It takes every exit status but 0 and 1 for a "no", also that of a shell that finds no program: without
     # this, who uninstalls musterd, but not its hooks, could not prompt any more.
     otherwise="{}",

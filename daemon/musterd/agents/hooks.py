@@ -27,10 +27,15 @@ class CommandHooks:
     place: Place
     file: str  # below the place
     events: tuple[str, ...]
-    timeout: int  # in the agent's own unit; more than the hook needs to give up by itself (1.5 s)
-    limit: float  # the same in seconds
+    limit: int  # seconds that the agent waits; more than the hook needs to give up by itself (1.5 s)
+    units: int = 1  # of the agent's own "timeout", in a second
     otherwise: str = ""  # said in our place where we are gone, to an agent that takes that for a "no"
     is_strict: bool = False  # plain JSON only: it reads no file with comments or trailing commas
+
+    @property
+    def timeout(self) -> int:
+        """The limit as the agent has it in its settings."""
+        return self.limit * self.units
 
 
 @dataclass(frozen=True, slots=True)

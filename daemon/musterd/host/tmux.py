@@ -40,9 +40,7 @@ class Pane:
     is_attached: bool  # some client is attached to a session it is in
     is_seen: bool  # and has its window in front
     typed: int  # latest activity of such a client (of one that sees it, if any does), realtime µs
-    is_controlled: bool = (
-        False  # one of them is a program (control mode): tmux knows of no key that it sends
-    )
+    is_controlled: bool = False  # one is a program (control mode), and tmux knows of no key that it sends
 
 
 def parse_panes(text: str) -> dict[str, Pane]:
