@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from musterd.agents.base import Adapter
-from musterd.core.errors import Failed, MusterError
+from musterd.core.errors import Failed, MusterError, reason
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ class Mistakes:
     def why(self, adapter: Adapter, exc: Exception) -> str:
         """In a few words, for an Unknown; what is no error of the system is the adapter's."""
         if isinstance(exc, OSError):
-            return exc.strerror or str(exc)
+            return reason(exc)
         if (kind := (adapter.agent, type(exc))) not in self._told:
             self._told.add(kind)
             logger.error("The adapter of %s made a mistake, ignoring", adapter.agent, exc_info=exc)
@@ -34,7 +34,7 @@ def refusing(what: str) -> Iterator[None]:
     except MusterError:
         raise
     except OSError as exc:
-        raise Failed(f"{what}: {exc.strerror or exc}.") from exc
+        raise Failed(f"{what}: {reason(exc)}.") from exc
     except Exception as exc:
         logger.exception("%s", what)
         raise Failed(f"{what}: {type(exc).__name__}.") from exc

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from musterd.bus.names import BUS_NAME
+from musterd.core.errors import reason
 from musterd.core.evidence import Child, Unknown, Work
 from musterd.core.seen import is_helper
 from musterd.core.session import Session
@@ -58,7 +59,7 @@ class _Inquiry:
         except (Untold, Unclear) as exc:
             self.unknown.append(str(exc))
         except OSError as exc:
-            self.unknown.append(f"{what}: {exc.strerror or exc}")
+            self.unknown.append(f"{what}: {reason(exc)}")
         return otherwise
 
 
